@@ -1,0 +1,190 @@
+"""The ledger: one row per call, and no other place where tokens are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hyperagent.llm.types import CallContext, Usage, UsageSource
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One call, made or replayed from the cache, good or failed.
+
+    Attributes
+    ----------
+    run, task, topology, phase, edges, agent, purpose
+        As in `CallContext`.
+    backend, model : str
+    sample, attempt : int
+        Sample index of the request; number of earlier tries of the same call.
+    prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens : int or None
+        None: unknown.
+    source : str or None
+        Who counted: ``"server"``, ``"counted"``, ``"estimated"``; None if nobody could.
+    milliseconds : float
+        Wall time.
+    price : float or None
+        In the currency of the price list, None without a known price.
+    from_cache : bool
+        Replayed from our own cache, so not paid for again.
+    error : str
+        Class name of the error of a failed call, else empty.
+    """
+
+    run: str = ""
+    task: str = ""
+    topology: str = ""
+    phase: int = 0
+    edges: tuple[str, ...] = ()
+    agent: str = ""
+    purpose: str = "speak"
+    backend: str = ""
+    model: str = ""
+    sample: int = 0
+    attempt: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    source: UsageSource | None = None
+    milliseconds: float = 0.0
+    price: float | None = None
+    from_cache: bool = False
+    error: str = ""
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Prompt and completion tokens together, None if either is unknown."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary, ready for `json.dumps`."""
+        return asdict(self) | {"edges": list(self.edges)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LedgerRow:
+        """Inverse of `to_json`."""
+        return cls(**(data | {"edges": tuple(data.get("edges", ()))}))
+
+    @classmethod
+    def of(cls, context: CallContext, usage: Usage, **rest: Any) -> LedgerRow:
+        """Row for a call with this context and usage."""
+        return cls(
+            run=context.run,
+            task=context.task,
+            topology=context.topology,
+            phase=context.phase,
+            edges=context.edges,
+            agent=context.agent,
+            purpose=context.purpose,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            source=usage.source,
+            **rest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over ledger rows.
+
+    The token sums run over the rows whose count is known; `unknown` says how many rows
+    are not in them, so that a sum is never mistaken for the whole.
+
+    Attributes
+    ----------
+    calls, failed, from_cache, unknown, estimated : int
+        Rows; rows with an error; rows from the cache; rows with an unknown token count;
+        rows whose count is an estimate.
+    prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens : int
+    price : float
+        Sum of the known prices.
+    unpriced : int
+        Rows without a known price.
+    """
+
+    calls: int = 0
+    failed: int = 0
+    from_cache: int = 0
+    unknown: int = 0
+    estimated: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    price: float = 0.0
+    unpriced: int = 0
+    milliseconds: float = 0.0
+
+    @property
+    def total_tokens(self) -> int:
+        """Known prompt and completion tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @classmethod
+    def of(cls, rows: Iterable[LedgerRow]) -> Totals:
+        """Sum `rows`."""
+        rows = list(rows)
+        return cls(
+            calls=len(rows),
+            failed=sum(bool(r.error) for r in rows),
+            from_cache=sum(r.from_cache for r in rows),
+            unknown=sum(r.total_tokens is None for r in rows),
+            estimated=sum(r.source == "estimated" for r in rows),
+            prompt_tokens=sum(r.prompt_tokens or 0 for r in rows),
+            completion_tokens=sum(r.completion_tokens or 0 for r in rows),
+            cached_tokens=sum(r.cached_tokens or 0 for r in rows),
+            reasoning_tokens=sum(r.reasoning_tokens or 0 for r in rows),
+            price=sum(r.price or 0.0 for r in rows),
+            unpriced=sum(r.price is None for r in rows),
+            milliseconds=sum(r.milliseconds for r in rows),
+        )
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Append-only list of rows.
+
+    Parameters
+    ----------
+    parent : Ledger, optional
+        Receives every row too: a task's ledger feeds its run's.
+    on_row : callable, optional
+        Called with each new row, e.g. to write it to disk before anything else happens.
+    """
+
+    parent: Ledger | None = None
+    on_row: Callable[[LedgerRow], None] | None = None
+    rows: list[LedgerRow] = field(default_factory=list)
+
+    def record(self, row: LedgerRow) -> None:
+        """Append `row` here and in every parent."""
+        self.rows.append(row)
+        if self.on_row is not None:
+            self.on_row(row)
+        if self.parent is not None:
+            self.parent.record(row)
+
+    def totals(self) -> Totals:
+        """Sums over all rows; the only total there is."""
+        return Totals.of(self.rows)
+
+    def by(self, field_name: str) -> dict[Any, Totals]:
+        """Totals per value of a column, e.g. ``by("agent")``. They add up to `totals`."""
+        groups: dict[Any, list[LedgerRow]] = {}
+        for row in self.rows:
+            groups.setdefault(getattr(row, field_name), []).append(row)
+        return {key: Totals.of(rows) for key, rows in groups.items()}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[LedgerRow]:
+        return iter(self.rows)

@@ -1,0 +1,5 @@
+"""Questions, data sets, answer extraction, scoring and the sandbox."""
+
+from hyperagent.tasks.task import KINDS, Task
+
+__all__ = ["KINDS", "Task"]
