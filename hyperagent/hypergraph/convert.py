@@ -13,7 +13,7 @@ from hyperagent.errors import HypergraphError
 if TYPE_CHECKING:
     import networkx
     import numpy as np
-    import torch_geometric.data.hypergraph_data
+    from torch_geometric.data.hypergraph_data import HyperGraphData
 
 
 def incidence(nodes: Sequence[str], groups: Sequence[Iterable[str]]) -> np.ndarray:
@@ -61,7 +61,7 @@ def to_networkx(nodes: Sequence[str], edges: Iterable[Any]) -> networkx.Graph:
 
 def to_pyg(
     nodes: Sequence[str], edges: Iterable[Any]
-) -> torch_geometric.data.hypergraph_data.HyperGraphData:
+) -> HyperGraphData:
     """Node and hyperedge numbers in PyTorch Geometric's layout.
 
     Returns
