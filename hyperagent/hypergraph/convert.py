@@ -59,9 +59,7 @@ def to_networkx(nodes: Sequence[str], edges: Iterable[Any]) -> networkx.Graph:
     return graph
 
 
-def to_pyg(
-    nodes: Sequence[str], edges: Iterable[Any]
-) -> HyperGraphData:
+def to_pyg(nodes: Sequence[str], edges: Iterable[Any]) -> HyperGraphData:
     """Node and hyperedge numbers in PyTorch Geometric's layout.
 
     Returns
