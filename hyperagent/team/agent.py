@@ -77,7 +77,9 @@ class Agent:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id.strip() or "#" in self.id:
-            raise ConfigError(f"an agent id must be a non-empty string without '#', got {self.id!r}")
+            raise ConfigError(
+                f"an agent id must be a non-empty string without '#', got {self.id!r}"
+            )
         if self.reliability is not None and not 0 < self.reliability < 1:
             raise ConfigError(
                 f"agent {self.id!r}: reliability must lie between 0 and 1, got {self.reliability!r}"

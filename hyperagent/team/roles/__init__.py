@@ -33,9 +33,9 @@ class Role:
 
 @cache
 def _roles() -> dict[str, Role]:
-    """All roles of the YAML files beside this module; one file a kind of team."""
+    """All roles of the YAML files in this folder; one file for each kind of team."""
     found: dict[str, Role] = {}
-    for file in sorted(files(__package__).joinpath("roles").iterdir(), key=lambda f: f.name):
+    for file in sorted(files(__name__).iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".yaml"):
             continue
         for name, row in yaml.safe_load(file.read_text(encoding="utf-8")).items():

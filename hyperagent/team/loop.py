@@ -1,0 +1,40 @@
+"""Calling the async core from synchronous code, also inside a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@cache
+def _background_loop() -> asyncio.AbstractEventLoop:
+    """One event loop in a daemon thread for the life of the process.
+
+    Sockets of HTTP clients belong to the loop that opened them, so that all synchronous calls
+    share one; and a notebook, whose own loop is running, can wait for it like any other thread.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="hyperagent-loop", daemon=True).start()
+    return loop
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` to its end and return its result.
+
+    An interrupt (Ctrl-C) cancels the coroutine, waits until it has cleaned up, and is raised again.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            finished = threading.Event()
+            future.add_done_callback(lambda _: finished.set())
+            future.cancel()
+            finished.wait(timeout=5)
+        raise
