@@ -1,9 +1,9 @@
 """Runs a task along a hypergraph: phases, boards, gate, revision, anytime stop, vote.
 
-Rules (DESIGN §3). Phases run in order, the groups of a phase in parallel. An agent speaks for the first
-time in its first phase, once for all its groups there; it carries its note to the boards of its
-later groups and speaks again only to revise. First-time speakers of a phase do not see each other, but
-they do read the notes that colleagues carried in from earlier phases.
+Phases run in order, the groups of a phase in parallel. An agent speaks for the first time in its
+first phase, once for all its groups there; it carries its note to the boards of its later groups
+and speaks again only to revise. First-time speakers of a phase do not see each other, but they do
+read the notes that colleagues carried in from earlier phases.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 async def run_parallel(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results in order; on the first error, or on cancellation, the rest is cancelled and awaited."""
+    """Results in order; on the first error or on cancellation the rest is cancelled and awaited."""
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(coroutine) for coroutine in coroutines]
@@ -95,15 +95,13 @@ class Orchestrator:
             Only errors that every further call would meet too (``fatal``).
         """
         began = time.perf_counter()
-        routing = self.speaker.routing
         opened, stopped = 0, None
         decided: Note | None = None
         numbers = sorted({board.edge.phase for board in self.boards})
         try:
             for number in numbers:
-                if opened and routing.anytime is not None:
-                    if self._poll().posterior >= routing.anytime:
-                        break
+                if opened and self._sure():
+                    break
                 opened += 1
                 await self._run_phase(
                     number, [board for board in self.boards if board.edge.phase == number]
@@ -116,6 +114,11 @@ class Orchestrator:
             stopped.partial = result
             raise stopped
         return result
+
+    def _sure(self) -> bool:
+        """Whether the anytime stop applies now."""
+        threshold = self.speaker.routing.anytime
+        return threshold is not None and self._poll().posterior >= threshold
 
     def _poll(self, notes: Iterable[Note] | None = None) -> Poll:
         task = self.speaker.task

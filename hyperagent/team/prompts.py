@@ -32,8 +32,9 @@ _CODE = "Give the whole program in one Python code block before the note."
 
 _TASK = {
     "revise": (
-        "You and your colleagues disagree or are unsure. Where your note and theirs differ, find out "
-        "who is right by computing it again, then give your final answer. Keep your own answer if it holds."
+        "You and your colleagues disagree or are unsure. Where your note and theirs differ, find "
+        "out who is right by working it out again, then give your final answer. Keep your own "
+        "answer if it holds."
     ),
     "verify": "Check the answers in the notes independently, then give the answer that is right.",
     "decide": "Decide between the answers in the notes and give the one that is right.",

@@ -35,7 +35,7 @@ class Calculator:
 
     name = "calculator"
     instruction = (
-        "To compute, write one expression in a fenced block and stop; you will be given its value:\n"
+        "To compute, write one expression in a fenced block and stop; you will get its value:\n"
         "```calculator\n12 * (7 + 5) / 100\n```"
     )
 
@@ -52,7 +52,7 @@ class Python:
 
     name = "python"
     instruction = (
-        "To run a program, write it in a fenced block and stop; you will be given what it prints:\n"
+        "To run a program, write it in a fenced block and stop; you will get what it prints:\n"
         "```python\nprint(12 * 7)\n```"
     )
 
