@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from hyperagent.errors import ConfigError, HypergraphError
@@ -165,8 +165,7 @@ def chain(nodes: tuple[str, ...], roles: Mapping[str, str]) -> Hypergraph:
     """Neighbours in the list form pairs, one pair a phase."""
     if len(nodes) == 1:
         return single(nodes, roles)
-    pairs = zip(nodes, nodes[1:], strict=False)
-    return Hypergraph(nodes, tuple(Hyperedge(p, phase=i) for i, p in enumerate(pairs)))
+    return Hypergraph(nodes, tuple(Hyperedge(p, phase=i) for i, p in enumerate(pairwise(nodes))))
 
 
 @anchors.register("star")

@@ -13,7 +13,8 @@ from hyperagent.errors import HypergraphError
 if TYPE_CHECKING:
     import networkx
     import numpy as np
-    from torch_geometric.data.hypergraph_data import HyperGraphData
+
+    from hyperagent.hypergraph.pyg import TeamData
 
 
 def incidence(nodes: Sequence[str], groups: Sequence[Iterable[str]]) -> np.ndarray:
@@ -59,24 +60,43 @@ def to_networkx(nodes: Sequence[str], edges: Iterable[Any]) -> networkx.Graph:
     return graph
 
 
-def to_pyg(nodes: Sequence[str], edges: Iterable[Any]) -> HyperGraphData:
+def from_networkx(graph: networkx.Graph) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Nodes and keyword arguments of the hyperedges in a bipartite or a plain graph."""
+    groups = {name: data for name, data in graph.nodes(data=True) if data.get("bipartite") == 1}
+    if groups:
+        found = [
+            (tuple(graph.neighbors(name)), data) for name, data in groups.items() if graph[name]
+        ]
+    else:
+        found = [(tuple(dict.fromkeys(edge[:2])), edge[2]) for edge in graph.edges(data=True)]
+    return tuple(str(name) for name in graph if name not in groups), [
+        {
+            "members": tuple(str(name) for name in members),
+            **{key: data[key] for key in ("mode", "phase", "weight") if key in data},
+        }
+        for members, data in found
+    ]
+
+
+def to_pyg(nodes: Sequence[str], edges: Iterable[Any]) -> TeamData:
     """Node and hyperedge numbers in PyTorch Geometric's layout.
 
     Returns
     -------
-    HyperGraphData
-        ``edge_index`` (2, n_incidences) int64, first row node, second row hyperedge;
-        ``hyperedge_weight`` (n_edges,) float32; ``hyperedge_phase`` (n_edges,) int64;
-        ``num_nodes``, and ``num_hyperedges`` because PyG guesses it from the largest index.
+    TeamData
+        A ``HyperGraphData`` with ``edge_index`` (2, n_incidences) int64, first row node,
+        second row hyperedge; ``hyperedge_weight`` (n_edges,) float32;
+        ``hyperedge_phase`` (n_edges,) int64; ``num_nodes`` and ``num_hyperedges``.
     """
     import torch
-    from torch_geometric.data.hypergraph_data import HyperGraphData
+
+    from hyperagent.hypergraph.pyg import TeamData
 
     edges = list(edges)
     row = {name: i for i, name in enumerate(nodes)}
     pairs = [(row[name], j) for j, edge in enumerate(edges) for name in edge.members]
     index = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).t().contiguous()
-    return HyperGraphData(
+    return TeamData(
         edge_index=index,
         num_nodes=len(nodes),
         num_hyperedges=len(edges),

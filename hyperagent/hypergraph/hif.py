@@ -36,6 +36,8 @@ def dump(nodes: Sequence[str], edges: Iterable[Any]) -> dict[str, Any]:
 def load(data: Any) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """Nodes and keyword arguments of the hyperedges in a HIF dictionary.
 
+    An incidence that is listed twice (also as head and as tail) counts once.
+
     Raises
     ------
     HypergraphError
@@ -43,28 +45,42 @@ def load(data: Any) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """
     if not isinstance(data, dict) or not isinstance(data.get("incidences"), list):
         raise HypergraphError("not HIF: expected an object with a list under 'incidences'")
-    nodes: dict[str, None] = {}
-    for i, row in enumerate(data.get("nodes") or ()):
-        nodes[_identifier(row, "node", f"nodes[{i}]")] = None
-    edges: dict[str, dict[str, Any]] = {}
-    for i, row in enumerate(data.get("edges") or ()):
-        name = _identifier(row, "edge", f"edges[{i}]")
+    # Dictionaries as ordered sets: a node, an edge or an incidence may be listed twice.
+    nodes: dict[int | str, None] = {}
+    members: dict[int | str, dict[int | str, None]] = {}
+    options: dict[int | str, dict[str, Any]] = {}
+    for row in _rows(data, "nodes", "node"):
+        nodes[row["node"]] = None
+    for row in _rows(data, "edges", "edge"):
         attrs = row.get("attrs") or {}
-        edge: dict[str, Any] = {"members": []}
-        edge.update({key: attrs[key] for key in ("mode", "phase") if key in attrs})
+        if not isinstance(attrs, dict):
+            raise HypergraphError(f"not HIF: attrs must be an object, got {attrs!r}")
+        edge = {key: attrs[key] for key in ("mode", "phase") if key in attrs}
         if row.get("weight") is not None:
             edge["weight"] = row["weight"]
-        edges[name] = edge
-    for i, row in enumerate(data["incidences"]):
-        node = _identifier(row, "node", f"incidences[{i}]")
-        edge = edges.setdefault(_identifier(row, "edge", f"incidences[{i}]"), {"members": []})
-        nodes.setdefault(node)
-        edge["members"].append(node)
-    return tuple(nodes), [edge for edge in edges.values() if edge["members"]]
+        members.setdefault(row["edge"], {})
+        options.setdefault(row["edge"], {}).update(edge)
+    for row in _rows(data, "incidences", "edge", "node"):
+        nodes[row["node"]] = None
+        members.setdefault(row["edge"], {})[row["node"]] = None
+    # Two nodes 1 and "1" become one name, which the hypergraph refuses as a duplicate.
+    return tuple(str(node) for node in nodes), [
+        {"members": tuple(str(node) for node in group), **options.get(name, {})}
+        for name, group in members.items()
+        if group
+    ]
 
 
-def _identifier(row: Any, key: str, where: str) -> str:
-    value = row.get(key) if isinstance(row, dict) else None
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise HypergraphError(f"not HIF: {where} needs a string or integer {key!r}, got {row!r}")
-    return str(value)
+def _rows(data: dict[str, Any], kind: str, *keys: str) -> Iterable[dict[str, Any]]:
+    """The objects listed under `kind`, each with identifiers under `keys`."""
+    rows = data.get(kind) or []
+    if not isinstance(rows, list):
+        raise HypergraphError(f"not HIF: {kind!r} must be a list, got {rows!r}")
+    for i, row in enumerate(rows):
+        for key in keys:
+            value = row.get(key) if isinstance(row, dict) else None
+            if isinstance(value, bool) or not isinstance(value, (str, int)):
+                raise HypergraphError(
+                    f"not HIF: {kind}[{i}] needs a string or integer {key!r}, got {row!r}"
+                )
+        yield row

@@ -16,7 +16,8 @@ from hyperagent.hypergraph import convert, hif
 if TYPE_CHECKING:
     import networkx
     import numpy as np
-    import torch_geometric.data.hypergraph_data
+
+    from hyperagent.hypergraph.pyg import TeamData
 
 MODES = ("discuss", "verify", "decide")
 """What a group does, in the order in which equal phases list it."""
@@ -137,12 +138,13 @@ class Hypergraph:
                 raise HypergraphError(f"an edge must be a Hyperedge, got {edge!r}")
             for name in edge.members:
                 if name not in seen:
+                    listed = ", ".join(nodes[:20]) + (", …" if len(nodes) > 20 else "")
                     raise HypergraphError(
                         f"unknown member {name!r} in hyperedge {edge.members!r}; "
-                        f"the nodes are {', '.join(nodes) or 'none'}"
+                        f"the nodes are {listed or 'none'}"
                     )
 
-    # Frozen dataclasses hash every field; this is the hot key of sets in the designer.
+    # Computed once: the digest is a key in every ledger row and every set of designs.
     @cached_property
     def _canonical(self) -> Hypergraph:
         merged: dict[tuple[int, int, tuple[str, ...]], float] = {}
@@ -259,7 +261,17 @@ class Hypergraph:
         """Bipartite graph of agents and groups; see `convert.to_networkx`."""
         return convert.to_networkx(self.nodes, self.edges)
 
-    def to_pyg(self) -> torch_geometric.data.hypergraph_data.HyperGraphData:
+    @classmethod
+    def from_networkx(cls, graph: networkx.Graph) -> Hypergraph:
+        """Read a bipartite graph as `to_networkx` writes it, or any plain graph.
+
+        In a plain graph (no node has ``bipartite=1``) each edge becomes a group of two
+        and a self-loop a group of one; names become strings.
+        """
+        nodes, edges = convert.from_networkx(graph)
+        return cls(nodes, tuple(Hyperedge(**edge) for edge in edges))
+
+    def to_pyg(self) -> TeamData:
         """PyTorch Geometric data; see `convert.to_pyg`."""
         return convert.to_pyg(self.nodes, self.edges)
 
