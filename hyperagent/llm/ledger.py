@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hyperagent.errors import ConfigError
 from hyperagent.llm.types import CallContext, Usage, UsageSource
 
 
@@ -82,6 +84,7 @@ class LedgerRow:
             edges=context.edges,
             agent=context.agent,
             purpose=context.purpose,
+            attempt=context.attempt,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             cached_tokens=usage.cached_tokens,
@@ -131,26 +134,42 @@ class Totals:
     @classmethod
     def of(cls, rows: Iterable[LedgerRow]) -> Totals:
         """Sum `rows`."""
-        rows = list(rows)
-        return cls(
-            calls=len(rows),
-            failed=sum(bool(r.error) for r in rows),
-            from_cache=sum(r.from_cache for r in rows),
-            unknown=sum(r.total_tokens is None for r in rows),
-            estimated=sum(r.source == "estimated" for r in rows),
-            prompt_tokens=sum(r.prompt_tokens or 0 for r in rows),
-            completion_tokens=sum(r.completion_tokens or 0 for r in rows),
-            cached_tokens=sum(r.cached_tokens or 0 for r in rows),
-            reasoning_tokens=sum(r.reasoning_tokens or 0 for r in rows),
-            price=sum(r.price or 0.0 for r in rows),
-            unpriced=sum(r.price is None for r in rows),
-            milliseconds=sum(r.milliseconds for r in rows),
-        )
+        sums = _Sums()
+        for row in rows:
+            sums.add(row)
+        return sums.totals()
+
+
+class _Sums:
+    """Running sums, one slot per field of `Totals`."""
+
+    __slots__ = tuple(Totals.__dataclass_fields__)
+
+    def __init__(self) -> None:
+        for name, column in Totals.__dataclass_fields__.items():
+            setattr(self, name, column.default)
+
+    def add(self, row: LedgerRow) -> None:
+        self.calls += 1
+        self.failed += bool(row.error)
+        self.from_cache += row.from_cache
+        self.unknown += row.prompt_tokens is None or row.completion_tokens is None
+        self.estimated += row.source == "estimated"
+        self.prompt_tokens += row.prompt_tokens or 0
+        self.completion_tokens += row.completion_tokens or 0
+        self.cached_tokens += row.cached_tokens or 0
+        self.reasoning_tokens += row.reasoning_tokens or 0
+        self.price += row.price or 0.0
+        self.unpriced += row.price is None
+        self.milliseconds += row.milliseconds
+
+    def totals(self) -> Totals:
+        return Totals(*(getattr(self, name) for name in self.__slots__))
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Append-only list of rows.
+    """Append-only list of rows, with running totals.
 
     Parameters
     ----------
@@ -158,33 +177,68 @@ class Ledger:
         Receives every row too: a task's ledger feeds its run's.
     on_row : callable, optional
         Called with each new row, e.g. to write it to disk before anything else happens.
+    rows : list of LedgerRow, optional
+        Rows to begin with; add later ones with `record` only.
+    keep : bool
+        False keeps the totals but no rows, so that memory stays flat in a long run whose
+        rows `on_row` writes to disk.
     """
 
     parent: Ledger | None = None
     on_row: Callable[[LedgerRow], None] | None = None
     rows: list[LedgerRow] = field(default_factory=list)
+    keep: bool = True
+    _sums: _Sums = field(default_factory=_Sums, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            self._sums.add(row)
+        if not self.keep:
+            self.rows = []
 
     def record(self, row: LedgerRow) -> None:
         """Append `row` here and in every parent."""
-        self.rows.append(row)
+        # Solves in several threads may share a parent.
+        with self._lock:
+            self._sums.add(row)
+            if self.keep:
+                self.rows.append(row)
         if self.on_row is not None:
             self.on_row(row)
         if self.parent is not None:
             self.parent.record(row)
 
     def totals(self) -> Totals:
-        """Sums over all rows; the only total there is."""
-        return Totals.of(self.rows)
+        """Sums over all rows ever recorded; the only total there is."""
+        with self._lock:
+            return self._sums.totals()
 
     def by(self, field_name: str) -> dict[Any, Totals]:
-        """Totals per value of a column, e.g. ``by("agent")``. They add up to `totals`."""
-        groups: dict[Any, list[LedgerRow]] = {}
+        """Totals per value of a column, e.g. ``by("agent")``. They add up to `totals`.
+
+        Raises
+        ------
+        ConfigError
+            If rows were recorded that this ledger does not keep.
+        """
+        if len(self.rows) != len(self):
+            raise ConfigError(f"cannot group by {field_name!r}: this ledger keeps no rows")
+        groups: dict[Any, _Sums] = {}
         for row in self.rows:
-            groups.setdefault(getattr(row, field_name), []).append(row)
-        return {key: Totals.of(rows) for key, rows in groups.items()}
+            groups.setdefault(getattr(row, field_name), _Sums()).add(row)
+        return {key: sums.totals() for key, sums in groups.items()}
 
     def __len__(self) -> int:
-        return len(self.rows)
+        """Number of rows ever recorded, kept or not."""
+        return self._sums.calls
+
+    def __bool__(self) -> bool:
+        """Always true, so that an empty ledger is not taken for no ledger."""
+        return True
 
     def __iter__(self) -> Iterator[LedgerRow]:
+        """Over the rows that were kept."""
         return iter(self.rows)

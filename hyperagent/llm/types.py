@@ -37,6 +37,8 @@ class CallContext:
         One of `PURPOSES`.
     reads : tuple of str
         Nodes whose notes stand in the prompt. A replay refuses a call that reads.
+    attempt : int
+        Number of earlier tries of the same call; set by `Retry`.
     """
 
     run: str = ""
@@ -47,6 +49,7 @@ class CallContext:
     agent: str = ""
     purpose: str = "speak"
     reads: tuple[str, ...] = ()
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,17 @@ class ChatRequest:
     def text(self) -> str:
         """All message contents, joined; what token estimates count."""
         return "\n".join(message.content for message in self.messages)
+
+    @property
+    def sample_seed(self) -> int | None:
+        """Seed to send to a server: `seed` itself for sample 0, another for each sample.
+
+        The samples of a seeded request would otherwise all be the same reply. The index
+        is spread by an odd constant, so that sample 1 of seed 0 is not sample 0 of seed 1.
+        """
+        if self.seed is None:
+            return None
+        return (self.seed ^ (self.sample * 0x9E3779B1)) & 0x7FFFFFFF if self.sample else self.seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +180,7 @@ class Capabilities:
 
     Servers drop fields without a word, so this records observations, not promises:
     a backend calls `observe` when a reply shows that a field was obeyed or ignored.
+    `sampling` is whether different samples of one request can be different replies.
     """
 
     streaming: bool | None = None
@@ -176,6 +191,7 @@ class Capabilities:
     seed: bool | None = None
     schema: bool | None = None
     logprobs: bool | None = None
+    sampling: bool | None = None
     warnings: list[str] = field(default_factory=list)
 
     def observe(self, name: str, works: bool, warning: str = "") -> bool:
