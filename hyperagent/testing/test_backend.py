@@ -1,0 +1,20 @@
+"""The suite for ``pytest --pyargs hyperagent.testing --backend SPEC``."""
+
+from __future__ import annotations
+
+import pytest
+
+from hyperagent.llm import Backend
+from hyperagent.testing.plugin import named_backend
+from hyperagent.testing.suite import BackendSuite
+
+
+class TestBackend(BackendSuite):
+    """The backend that the command line names."""
+
+    @pytest.fixture(autouse=True)
+    def _named(self, pytestconfig: pytest.Config) -> None:
+        self._spec = pytestconfig.getoption("--backend")
+
+    def make_backend(self) -> Backend:
+        return named_backend(self._spec)
