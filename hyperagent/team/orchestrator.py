@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from hyperagent.errors import BudgetExceeded, ConfigError
 from hyperagent.hypergraph import Hypergraph, agent_of
 from hyperagent.llm import Ledger
-from hyperagent.tasks import programs
 from hyperagent.team.board import Board
+from hyperagent.team.candidates import first_passing
 from hyperagent.team.note import Note
 from hyperagent.team.result import Result
 from hyperagent.team.speaker import Speaker
@@ -299,7 +299,7 @@ class Orchestrator:
             answer, finish = decided.answer, "decision"
         elif self.speaker.task.kind == "code" and not exhausted:
             # The first program, heaviest first, that passes the examples of the question.
-            answer = await programs.first_passing(self.speaker.task, list(counted.weights))
+            answer = await first_passing(self.speaker.task, list(counted.weights))
         if answer is None:
             finish = "no answer"
         voters = [note.author for note in self.latest.values() if note.answer == answer]
