@@ -102,3 +102,32 @@ class Registry(Generic[T]):
                 warnings.warn(str(error), stacklevel=2)
                 state[name] = error
         return state
+
+
+def split_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Read ``"name:key=value,key=value"``; numbers become int or float, the rest stays text.
+
+    Raises
+    ------
+    ConfigError
+        Naming the part that is not ``key=value``, or the key that stands twice.
+    """
+    name, _, text = spec.partition(":")
+    params: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ConfigError(f"{spec!r}: expected key=value, got {part!r}")
+        if key in params:
+            raise ConfigError(f"{spec!r}: parameter {key!r} stands twice")
+        params[key] = _number(value)
+    return name, params
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -15,7 +15,7 @@ from typing import Any
 
 from hyperagent.errors import ConfigError, HypergraphError
 from hyperagent.hypergraph.model import Hyperedge, Hypergraph
-from hyperagent.registry import Registry
+from hyperagent.registry import Registry, split_spec
 
 Anchor = Callable[..., Hypergraph]
 
@@ -41,16 +41,8 @@ def parse_anchor(spec: str) -> tuple[str, dict[str, int]]:
     ConfigError
         Naming the parameter that the anchor does not have or the value that is no integer.
     """
-    name, _, text = spec.partition(":")
+    name, params = split_spec(spec)
     function = anchors.get(name)
-    params: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise ConfigError(f"anchor {spec!r}: expected key=value, got {part!r}")
-        if key in params:
-            raise ConfigError(f"anchor {spec!r}: parameter {key!r} stands twice")
-        params[key] = int(value) if value.lstrip("+-").isdecimal() else value
     _check(name, function, params)
     return name, params
 

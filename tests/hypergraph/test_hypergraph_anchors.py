@@ -153,7 +153,7 @@ def test_an_unknown_anchor_gets_the_nearest_name() -> None:
         ("self_consistency:n=3", "'n'"),
         ("self_consistency:k=0", "k must be at least 1, got 0"),
         ("self_consistency:k=two", "'two'"),
-        ("self_consistency:k=2.5", "'2.5'"),
+        ("self_consistency:k=2.5", "got 2.5"),
         ("self_consistency:k", "'k'"),
         ("self_consistency:k=2,k=3", "'k'"),
         ("random:size=0", "size"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from hypothesis import given, settings
-from strategies import hypergraphs
+from hypergraph_strategies import hypergraphs
 
 from hyperagent.errors import HypergraphError
 from hyperagent.hypergraph import Hyperedge, Hypergraph, anchors, build_anchor

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import hypergraphs
+from hypergraph_strategies import hypergraphs
 
 from hyperagent.errors import HyperagentError, HypergraphError
 from hyperagent.hypergraph import MODES, Hyperedge, Hypergraph, agent_of

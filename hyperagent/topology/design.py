@@ -1,0 +1,83 @@
+"""What a designer sees, what it returns, and the protocol between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from hyperagent.hypergraph import Hypergraph
+
+
+class AgentLike(Protocol):
+    """What a designer may know about an agent."""
+
+    @property
+    def id(self) -> str:
+        """Unique name; it becomes the node."""
+
+    @property
+    def role(self) -> str:
+        """What the agent is asked to be, e.g. ``"solver"``."""
+
+    @property
+    def profile(self) -> str | None:
+        """One line about the agent."""
+
+    @property
+    def reliability(self) -> float | None:
+        """Probability in (0, 1) that its answer is right; None if unknown."""
+
+
+class TaskLike(Protocol):
+    """What a designer may know about a task."""
+
+    @property
+    def id(self) -> str:
+        """Name of the task in its data set."""
+
+    @property
+    def question(self) -> str:
+        """The text that the agents will read."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A topology for one task, and how likely the designer was to choose it.
+
+    Attributes
+    ----------
+    hypergraph : Hypergraph
+        What is executed.
+    log_prob : float
+        Natural logarithm of the probability of `hypergraph` under the designer's
+        distribution; 0 for a designer that always returns the same.
+    probabilities : mapping or None
+        For a designer that draws: ``"e0"``, ``"e1"``, … (the hyperedges in their order) to
+        the probability in [0, 1] that this group is formed. None otherwise.
+    name : str
+        Name of the designer.
+    """
+
+    hypergraph: Hypergraph
+    log_prob: float = 0.0
+    probabilities: Mapping[str, float] | None = None
+    name: str = ""
+
+
+@runtime_checkable
+class Designer(Protocol):
+    """Draws a topology for a task. Any object with these two members is one."""
+
+    name: str
+
+    def design(self, task: TaskLike, agents: Sequence[AgentLike], *, seed: int = 0) -> Design:
+        """Topology over `agents` for `task`; equal arguments give an equal design."""
+
+
+A = TypeVar("A", bound=AgentLike)
+
+
+def best_first(agents: Sequence[A]) -> list[A]:
+    """Agents by falling reliability, unknown ones last; equals keep their order."""
+    return sorted(agents, key=lambda a: -1.0 if a.reliability is None else -a.reliability - 1.0)

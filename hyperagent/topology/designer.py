@@ -1,0 +1,54 @@
+"""Designers by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from hyperagent.errors import ConfigError, UnknownNameError
+from hyperagent.hypergraph import anchors
+from hyperagent.registry import Registry, split_spec
+from hyperagent.topology.design import Designer
+from hyperagent.topology.fixed import FixedDesigner
+
+designers: Registry[Callable[..., Designer]] = Registry(
+    "designer",
+    {"paper": "hyperagent.topology.paper:PaperDesigner"},
+    group="hyperagent.designers",
+)
+"""Callables that take keyword parameters and return a `Designer`. Every anchor is one too,
+without being listed here."""
+
+
+def designer(spec: str | Designer) -> Designer:
+    """The designer that `spec` names.
+
+    Parameters
+    ----------
+    spec : str or Designer
+        An anchor (``"star"``, ``"random:seed=3"``), a registered designer with parameters
+        (``"paper"``, ``"paper:k=1,mode=mode"``), or a designer, which is returned as it is.
+
+    Raises
+    ------
+    UnknownNameError
+        If neither an anchor nor a designer has that name.
+    ConfigError
+        Naming a parameter that the designer does not take.
+    """
+    if not isinstance(spec, str):
+        if isinstance(spec, Designer):
+            return spec
+        raise ConfigError(f"a designer needs a name and a method design, got {spec!r}")
+    name, params = split_spec(spec)
+    if name in anchors.names():
+        return FixedDesigner(spec)
+    if name not in designers.names():
+        raise UnknownNameError("topology", name, [*anchors.names(), *designers.names()])
+    make = designers.get(name)
+    try:
+        inspect.signature(make).bind(**params)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(make).parameters) or "no parameters"
+        raise ConfigError(f"designer {spec!r}: {error}; it takes {takes}") from None
+    return make(**params)
