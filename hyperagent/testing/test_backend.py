@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperagent.llm import Backend
-from hyperagent.testing.plugin import named_backend
+from hyperagent.testing.plugin import backend_factory
 from hyperagent.testing.suite import BackendSuite
 
 
@@ -14,7 +14,7 @@ class TestBackend(BackendSuite):
 
     @pytest.fixture(autouse=True)
     def _named(self, pytestconfig: pytest.Config) -> None:
-        self._spec = pytestconfig.getoption("--backend")
+        self._make = pytestconfig.stash[backend_factory]
 
     def make_backend(self) -> Backend:
-        return named_backend(self._spec)
+        return self._make()
