@@ -20,8 +20,12 @@ _FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _PYTHON_LABELS = {"", "python", "python3", "py", "py3"}
-_CODE_LINE = re.compile(r"^(?:def |async def |import \w|from [\w.]+ import |class \w|@\w|[A-Z_]+ = )", re.M)
-_SHOWN = re.compile(r"^\s*(?P<call>{name}\(.*\))\s*(?:==|=>|->|➞|➔|=|returns?:?|should return)\s*(?P<value>.+?)\s*$")
+_CODE_LINE = re.compile(
+    r"^(?:def |async def |import \w|from [\w.]+ import |class \w|@\w|[A-Z_]+ = )", re.M
+)
+_SHOWN = re.compile(
+    r"^\s*(?P<call>{name}\(.*\))\s*(?:==|=>|->|➞|➔|=|returns?:?|should return)\s*(?P<value>.+?)\s*$"
+)
 
 
 def extract_program(text: str, task: Task) -> str | None:
