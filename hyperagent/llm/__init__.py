@@ -27,7 +27,7 @@ from hyperagent.llm.types import (
 )
 
 if TYPE_CHECKING:
-    from hyperagent.llm.prices import ModelPrice, PriceList
+    from hyperagent.llm.prices import ModelPrice, Prices
 
 __all__ = [
     "PURPOSES",
@@ -49,7 +49,7 @@ __all__ = [
     "ModelPrice",
     "Pauses",
     "Prediction",
-    "PriceList",
+    "Prices",
     "RateLimit",
     "RecordedBackend",
     "Retry",
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 # Price lists need pydantic, which takes longer to import than all the rest.
-_LAZY = ("ModelPrice", "PriceList")
+_LAZY = ("ModelPrice", "Prices")
 
 
 def __getattr__(name: str) -> Any:

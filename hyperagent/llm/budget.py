@@ -12,7 +12,7 @@ from hyperagent.llm.types import Backend, ChatReply, ChatRequest, Usage
 from hyperagent.llm.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from hyperagent.llm.prices import PriceList
+    from hyperagent.llm.prices import Prices
 
 
 @dataclass(slots=True)
@@ -173,7 +173,7 @@ class Budget(Wrapper):
     ----------
     backend : Backend
     allowance : Allowance
-    prices : PriceList, optional
+    prices : Prices, optional
         Needed for a limit on the price.
 
     Notes
@@ -184,7 +184,7 @@ class Budget(Wrapper):
     """
 
     def __init__(
-        self, backend: Backend, allowance: Allowance, prices: PriceList | None = None
+        self, backend: Backend, allowance: Allowance, prices: Prices | None = None
     ) -> None:
         super().__init__(backend)
         self.allowance = allowance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from hyperagent.errors import ConfigError
@@ -66,7 +66,10 @@ class LedgerRow:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary, ready for `json.dumps`."""
-        return asdict(self) | {"edges": list(self.edges)}
+        # Not asdict: it copies deeply, and this runs once for every call of a run.
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
+            "edges": list(self.edges)
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LedgerRow:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 
-from hyperagent.errors import ConfigError
+from hyperagent.errors import BackendError, ConfigError
 from hyperagent.llm import estimate
 from hyperagent.llm.retry import Pauses
 from hyperagent.llm.types import Backend, ChatReply, ChatRequest
@@ -87,7 +87,7 @@ class _Bucket:
 
 
 class Limiter:
-    """The quota of one connection; share one object between all its calls.
+    """Limits that hold on each connection by itself; share one object between all calls.
 
     Parameters
     ----------
@@ -114,9 +114,32 @@ class Limiter:
         for name, value in given.items():
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be greater than 0, got {value!r}")
-        self._slots = None if max_in_flight is None else _Slots(int(max_in_flight))
-        self._requests = None if requests_per_minute is None else _Bucket(requests_per_minute)
-        self._tokens = None if tokens_per_minute is None else _Bucket(tokens_per_minute)
+        self.max_in_flight = max_in_flight
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+
+    def lane(self, connection: str) -> Lane:
+        """The queue of one connection, made on first use."""
+        with self._lock:
+            if connection not in self._lanes:
+                self._lanes[connection] = Lane(self)
+            return self._lanes[connection]
+
+
+class Lane:
+    """Calls of one connection, in the order in which they came."""
+
+    def __init__(self, limits: Limiter) -> None:
+        slots, requests, tokens = (
+            limits.max_in_flight,
+            limits.requests_per_minute,
+            limits.tokens_per_minute,
+        )
+        self._slots = None if slots is None else _Slots(slots)
+        self._requests = None if requests is None else _Bucket(requests)
+        self._tokens = None if tokens is None else _Bucket(tokens)
         # Only the first in the queue looks at the buckets, so that nobody overtakes and
         # everybody sees the latest corrections.
         self._turn = _Slots(1)
@@ -181,8 +204,8 @@ class RateLimit(Wrapper):
 
     def __init__(self, backend: Backend, limiter: Limiter, pauses: Pauses | None = None) -> None:
         super().__init__(backend)
-        self.limiter = limiter
         self.pauses = pauses
+        self._lane = limiter.lane(backend.connection)
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Answer `request` when its turn has come.
@@ -190,26 +213,29 @@ class RateLimit(Wrapper):
         A cancellation that comes earlier carries ``never_sent = True``: no server saw the
         call, so it costs nothing and is no row of the ledger.
         """
-        limiter, tokens, used = self.limiter, 0, None
-        if limiter.counts_tokens:
+        lane, tokens, used = self._lane, 0, None
+        if lane.counts_tokens:
             tokens = estimate.reservation(request)
         try:
-            await limiter.acquire(tokens)
+            await self._turn(tokens)
         except asyncio.CancelledError as error:
             error.never_sent = True  # type: ignore[attr-defined]
             raise
         try:
-            if self.pauses is not None and self.pauses.remaining(self.connection):
-                await self._keep_pause()
             reply = await self.backend.complete(request)
             used = reply.usage.total_tokens
             return reply
-        finally:
-            limiter.release(tokens, used)
-
-    async def _keep_pause(self) -> None:
-        try:
-            await self.pauses.wait(self.connection)  # type: ignore[union-attr]
-        except asyncio.CancelledError as error:
-            error.never_sent = True  # type: ignore[attr-defined]
+        except BackendError as error:
+            used = None if error.may_have_run else 0
             raise
+        finally:
+            lane.release(tokens, used)
+
+    async def _turn(self, tokens: int) -> None:
+        await self._lane.acquire(tokens)
+        if self.pauses is not None and self.pauses.remaining(self.connection):
+            try:
+                await self.pauses.wait(self.connection)
+            except BaseException:
+                self._lane.release(tokens, 0)
+                raise

@@ -11,7 +11,7 @@ from hyperagent.llm.types import Backend, ChatReply, ChatRequest, Usage
 from hyperagent.llm.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from hyperagent.llm.prices import PriceList
+    from hyperagent.llm.prices import Prices
 
 
 class Meter(Wrapper):
@@ -24,11 +24,11 @@ class Meter(Wrapper):
     ----------
     backend : Backend
     ledger : Ledger
-    prices : PriceList, optional
+    prices : Prices, optional
         Without it every price is None, which is unknown and not 0.
     """
 
-    def __init__(self, backend: Backend, ledger: Ledger, prices: PriceList | None = None) -> None:
+    def __init__(self, backend: Backend, ledger: Ledger, prices: Prices | None = None) -> None:
         super().__init__(backend)
         self.ledger = ledger
         self.prices = prices

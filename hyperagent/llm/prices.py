@@ -33,7 +33,7 @@ class _File(StrictModel):
     models: dict[str, ModelPrice]
 
 
-class PriceList:
+class Prices:
     """Prices by model name.
 
     A file looks like this::
@@ -63,7 +63,7 @@ class PriceList:
         self._found: dict[str, ModelPrice | None] = {}
 
     @classmethod
-    def load(cls, path: str | Path) -> PriceList:
+    def load(cls, path: str | Path) -> Prices:
         """Read a YAML file.
 
         Raises
@@ -89,12 +89,13 @@ class PriceList:
 
     def _look_up(self, spec: str) -> ModelPrice | None:
         rest = spec.partition(":")[2]
-        for name in (spec, rest, rest.partition("@")[0]):
+        names = [name for name in (spec, rest, rest.partition("@")[0]) if name]
+        for name in names:
             if name in self._exact:
                 return self._exact[name]
-            for glob, price in self._globs:
-                if name and fnmatchcase(name, glob):
-                    return price
+        for glob, price in self._globs:
+            if any(fnmatchcase(name, glob) for name in names):
+                return price
         return None
 
     def price(self, usage: Usage, *names: str) -> float | None:

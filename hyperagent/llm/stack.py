@@ -13,7 +13,7 @@ from hyperagent.llm.retry import Pauses, Retry, RetryPolicy
 from hyperagent.llm.types import Backend
 
 if TYPE_CHECKING:
-    from hyperagent.llm.prices import PriceList
+    from hyperagent.llm.prices import Prices
 
 
 def stack(
@@ -25,7 +25,7 @@ def stack(
     pauses: Pauses | None = None,
     limiter: Limiter | None = None,
     cache: CacheStore | None = None,
-    prices: PriceList | None = None,
+    prices: Prices | None = None,
 ) -> Backend:
     """Wrap `backend` for one solve.
 
@@ -45,10 +45,10 @@ def stack(
     pauses : Pauses, optional
         Share one per run, so that a 429 holds back all calls of its connection.
     limiter : Limiter, optional
-        Share one per connection.
+        Share one per run; its limits hold on each connection.
     cache : CacheStore, optional
         Left out for a backend with ``cacheable = False``, such as a replay.
-    prices : PriceList, optional
+    prices : Prices, optional
 
     Returns
     -------
