@@ -64,11 +64,13 @@ class Reader:
     ----------
     finish_reason : str or None
         None until a chunk, or the whole reply, stated one.
+    size : int
+        Characters of text so far.
     started : bool
         Whether anything of a reply came at all.
     """
 
-    __slots__ = ("_logprobs", "_pieces", "_usage", "finish_reason", "model", "started")
+    __slots__ = ("_logprobs", "_pieces", "_usage", "finish_reason", "model", "size", "started")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -76,6 +78,7 @@ class Reader:
         self._usage: Any = None
         self.finish_reason: str | None = None
         self.model = ""
+        self.size = 0
         self.started = False
 
     def completion(self, data: Mapping[str, Any]) -> None:
@@ -101,6 +104,7 @@ class Reader:
                 if not isinstance(content, str):
                     raise BadReply(f"reply content is not text: {_short(content)}")
                 self.started = True
+                self.size += len(content)
                 self._pieces.append(content)
                 self.finish_reason = choice.get("finish_reason") or self.finish_reason
                 listed = (choice.get("logprobs") or {}).get("content")

@@ -206,14 +206,15 @@ class OpenAIBackend:
         pending: list[bytes] = []
         size, done = 0, False
         async for piece in response.iter_bytes():
-            size += len(piece)
-            self._check_size(size)
             pending.append(piece)
+            size += len(piece)
             if b"\n" in piece:
                 *lines, rest = b"".join(pending).split(b"\n")
-                pending = [rest]
+                pending, size = [rest], len(rest)
                 for line in lines:
                     done = self._event(line, reader) or done
+            # The text counts, not the bytes: each token travels in a hundred bytes or more.
+            self._check_size(size + reader.size)
         done = self._event(b"".join(pending), reader) or done
         if not reader.started or (not done and reader.finish_reason is None):
             raise BadReply(f"{self._where}: the stream ended in the middle of the reply")
