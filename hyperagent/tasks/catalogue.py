@@ -218,9 +218,11 @@ AQUA = FileSet(
     "aqua",
     {
         "test": File("aqua/test.jsonl.gz", _official(
-            _AQUA, "test.json", "de41581881ef95c5588c44ddc701c77fd480839241dd422a0d181262af24520c")),
+            _AQUA, "test.json",
+            "de41581881ef95c5588c44ddc701c77fd480839241dd422a0d181262af24520c")),
         "dev": File("aqua/dev.jsonl.gz", _official(
-            _AQUA, "dev.json", "4a52301d8a49ae0b286f8e697f9c5da1b109b247b825b47b4c6de34312dceec5")),
+            _AQUA, "dev.json",
+            "4a52301d8a49ae0b286f8e697f9c5da1b109b247b825b47b4c6de34312dceec5")),
     },
     _aqua,
     ("choice",),

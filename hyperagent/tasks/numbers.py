@@ -25,12 +25,15 @@ _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b(?!\s+(?:place|position)\b)")
 
 _ODD_CHARACTERS = str.maketrans(
-    {"−": "-", "–": "-", "﹣": "-", "－": "-", "\u2044": "/", "⁄": "/", "％": "%", "\u200b": None}
+    {"−": "-", "–": "-", "﹣": "-", "－": "-", "\u2044": "/", "％": "%", "\u200b": None}
 )
 _ODD = re.compile("[−–﹣－\u2044％\u200b\u00a0\u2009\u202f½⅓⅔¼¾⅛⅜⅝⅞]")
 _THIN_GROUPS = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 _VULGAR = re.compile("(\\d?)\\s?([½⅓⅔¼¾⅛⅜⅝⅞])")
-_VULGAR_VALUES = dict(zip("½⅓⅔¼¾⅛⅜⅝⅞", "1/2 1/3 2/3 1/4 3/4 1/8 3/8 5/8 7/8".split(), strict=True))
+_VULGAR_VALUES = {
+    "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4",
+    "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8",
+}  # fmt: skip
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}")
 _LATEX_WHOLE = re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)")
 _LATEX_SPACE = re.compile(r"\\[!,;: ]|\{,\}(?=\d)|\\(?:left|right|displaystyle)(?![a-z])")

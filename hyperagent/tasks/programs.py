@@ -47,7 +47,7 @@ def extract_program(text: str, task: Task) -> str | None:
     if not text.strip():
         return None
     body = text.strip("\n").rstrip()
-    if _parse(body) is not None or body[:1].isspace() and _parse_body(body) is not None:
+    if _parse(body) is not None or (body[:1].isspace() and _parse_body(body) is not None):
         return body if _is_code(body) else None
     start = _CODE_LINE.search(body)
     if start is None:
@@ -97,8 +97,9 @@ def reference(task: Task) -> str:
 
 def defines(program: str, name: str) -> bool:
     """Whether `program` has a function, class or variable of that name at its top level."""
-    return re.search(rf"^(?:(?:async\s+)?def|class)\s+{re.escape(name)}\b|^{re.escape(name)}\s*=[^=]",
-                     program, re.MULTILINE) is not None  # fmt: skip
+    word = re.escape(name)
+    pattern = rf"^(?:(?:async\s+)?def|class)\s+{word}\b|^{word}\s*=[^=]"
+    return re.search(pattern, program, re.MULTILINE) is not None
 
 
 def entry_point_of(test: str) -> str:

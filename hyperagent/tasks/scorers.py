@@ -111,10 +111,9 @@ def cot_strict(task: Task, text: str) -> Score:
 @scorers.register("flexible")
 def flexible(task: Task, text: str) -> Score:
     """Last run of digits, dots, commas and dollars; not always a number."""
-    found = None
-    for found in _FLEXIBLE.finditer(text):
-        pass
-    return _harness_score(task, (found[1] or found[2]).strip() if found else None, "flexible")
+    found = _FLEXIBLE.findall(text)
+    last = next(filter(None, found[-1])).strip() if found else None
+    return _harness_score(task, last, "flexible")
 
 
 def _compare(task: Task, text: str, scorer: str) -> Score:
