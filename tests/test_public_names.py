@@ -13,6 +13,7 @@ import hyperagent
 
 ROOMS = [
     "hypergraph",
+    "sparsity",
     "llm",
     "tasks",
     "topology",

@@ -2,9 +2,9 @@
 
     python benchmarks/overhead/run.py [--passes 5] [--out benchmarks/overhead/results.json]
 
-Every client runs in a process of its own (imports must not help each other); the passes are interleaved, so that
-a slow minute of the machine hits all of them. Figures are CPU time of the client's process; peers that
-are not installed are skipped and named.
+Every client runs in a process of its own (imports must not help each other); the passes are
+interleaved, so that a slow minute of the machine hits all of them. Figures are CPU time of the
+client's process; peers that are not installed are skipped and named.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def scale() -> dict[str, float]:
 
 
 def imports() -> dict[str, float]:
-    """CPU seconds of `import hyperagent` and `hyperagent --help`, best of five, interpreter included."""
+    """CPU seconds of `import hyperagent` and `hyperagent --help`, best of five."""
 
     def best(*command: str) -> float:
         code = (
