@@ -29,14 +29,14 @@ class FixedDesigner:
 
     def __init__(self, anchor: str) -> None:
         parse_anchor(anchor)
-        self.name = anchor
+        self.name = self.anchor = anchor
 
     def design(self, task: TaskLike, agents: Sequence[AgentLike], *, seed: int = 0) -> Design:
         """The anchor over `agents`; `task` and `seed` change nothing."""
         ordered = best_first(agents)
         nodes = tuple(agent.id for agent in ordered)
         roles = tuple((agent.id, agent.role) for agent in ordered)
-        return Design(_lay(self.name, nodes, roles), name=self.name)
+        return Design(_lay(self.anchor, nodes, roles), name=self.name)
 
 
 # One team answers thousands of questions: its topology and digest are computed once.

@@ -53,22 +53,24 @@ class _TopBasis(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, rank: int) -> Tensor:
-        values, vectors = torch.linalg.eigh(matrix @ matrix.mT)
-        ctx.save_for_backward(matrix, values, vectors)
+        u, s, vh = torch.linalg.svd(matrix)
+        ctx.save_for_backward(u, s, vh)
         ctx.rank = rank
-        return vectors[:, -rank:].contiguous()
+        return u[:, :rank].contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        matrix, values, vectors = ctx.saved_tensors
-        rest, top = vectors[:, : -ctx.rank], vectors[:, -ctx.rank :]
-        gap = values[-ctx.rank :].unsqueeze(0) - values[: -ctx.rank].unsqueeze(1)
+        u, s, vh = ctx.saved_tensors
+        rank = ctx.rank
+        top, rest = s[:rank].unsqueeze(0), s[rank:].unsqueeze(1)
+        gap = top.square() - rest.square()
         # Where the r-th and the next value coincide the space itself is a free choice.
-        free = gap <= 1e-12 * values[-1:].clamp(min=1e-30)
-        turn = (rest.mT @ grad / gap.masked_fill(free, 1.0)).masked_fill(free, 0.0)
-        square = rest @ turn @ top.mT
-        return (square + square.mT) @ matrix, None
+        free = gap <= 1e-12 * s[:1].square().clamp(min=1e-30)
+        turn = (u[:, rank:].mT @ grad / gap.masked_fill(free, 1.0)).masked_fill(free, 0.0)
+        towards_rest = u[:, rank:] @ (turn * top) @ vh[:rank]
+        towards_top = u[:, :rank] @ (turn * rest).mT @ vh[rank:]
+        return towards_rest + towards_top, None
 
 
 def shrink_spectrum(matrix: Tensor, threshold: float) -> Tensor:

@@ -95,16 +95,14 @@ class PaperDesigner:
         weights: str | PathLike[str] | None = None,
         init: int = 0,
     ) -> None:
-        for option, value, top in (("k", k, 4), ("rank", rank, None), ("slots", slots, None)):
+        for option, value in (("k", k), ("rank", rank), ("slots", slots)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"paper: {option} must be an integer >= 1, got {value!r}")
-            if top is not None and value > top:
-                raise ConfigError(f"paper: {option} must be at most {top}, got {value!r}")
-        for option, value in (("tau", tau), ("temperature", temperature)):
-            if not 0 < value < float("inf"):
-                raise ConfigError(f"paper: {option} must be > 0, got {value!r}")
-        if not 0 <= zeta < float("inf"):
-            raise ConfigError(f"paper: zeta must be >= 0, got {zeta!r}")
+        if k > 4:  # the sum over orders has k! terms
+            raise ConfigError(f"paper: k must be at most 4, got {k!r}")
+        for option, value, least in (("tau", tau, 1e-6), ("temperature", temperature, 1e-9)):
+            _check_number(option, value, least)
+        _check_number("zeta", zeta, 0.0)
         if mode not in ("sample", "mode"):
             raise ConfigError(f"paper: mode must be 'sample' or 'mode', got {mode!r}")
         self.k, self.rank, self.zeta, self.slots = k, rank, float(zeta), slots
@@ -184,12 +182,12 @@ class PaperDesigner:
         agents = _ordered(agents)
         names = [agent.id for agent in agents]
         texts = [f"{a.id} {a.role} {a.profile or ''}" for a in agents]
-        x = torch.from_numpy(encode_texts([*texts, task.question]))
+        x = torch.from_numpy(encode_texts([*texts, task.question])).double()
         roles = {agent.id: agent.role for agent in agents}
         anchor = build_anchor(self.anchor, names, roles=roles)
         if set(anchor.nodes) != set(names):
             raise ConfigError(f"paper: anchor {self.anchor!r} adds samples of agents as nodes")
-        incidence = torch.from_numpy(anchor.incidence()).float()
+        incidence = torch.from_numpy(anchor.incidence())
         noise = None
         if self.noise and seed is not None:
             noise = Noise.draw(len(names), self.net.latent, _generator(seed, task, "noise"))
@@ -208,6 +206,12 @@ class PaperDesigner:
             self.net.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise ConfigError(f"paper: cannot use the weights in {path}: {error}") from error
+
+
+def _check_number(option: str, value: object, least: float) -> None:
+    fine = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fine or not least <= value < float("inf"):
+        raise ConfigError(f"paper: {option} must be a number >= {least:g}, got {value!r}")
 
 
 def _ordered(agents: Sequence[AgentLike]) -> list[AgentLike]:

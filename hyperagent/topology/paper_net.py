@@ -33,14 +33,13 @@ class Noise:
     @classmethod
     def draw(cls, agents: int, latent: int, generator: torch.Generator) -> Noise:
         """Fresh noise for a team of `agents`."""
-        uniform = torch.rand(agents, agents, generator=generator).clamp(1e-6, 1 - 1e-6)
-        return cls(
-            torch.randn(agents + 1, latent, generator=generator), uniform.log() - (-uniform).log1p()
-        )
+        options = {"dtype": torch.float64, "generator": generator}
+        uniform = torch.rand(agents, agents, **options).clamp(1e-12, 1 - 1e-12)
+        return cls(torch.randn(agents + 1, latent, **options), uniform.logit())
 
 
 class PaperNet(nn.Module):
-    """Two parallel hypergraph networks, reparameterised latents, pair scores.
+    """Two parallel hypergraph networks, reparameterised latents, pair scores; float64.
 
     Parameters
     ----------
@@ -72,6 +71,8 @@ class PaperNet(nn.Module):
         self.from_j = nn.Linear(latent, score, bias=False)
         self.from_task = nn.Linear(latent, score, bias=False)
         self.out = nn.Linear(score, 1)
+        # The refit amplifies rounding where singular values are close, so float64 throughout.
+        self.double()
 
     def encode(self, x: Tensor, incidence: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of `Z`.
@@ -96,7 +97,7 @@ class PaperNet(nn.Module):
         return mean, log_sigma.clamp(-8.0, 4.0)
 
     def sketch(self, x: Tensor, incidence: Tensor, noise: Noise | None = None) -> Tensor:
-        """Affinity of every ordered pair, in [0, 1], shape (N, N), float64.
+        """Affinity of every ordered pair, in [0, 1], shape (N, N).
 
         ``sigmoid((e + FFN(z_i, z_j, z_task)) / tau)`` with logistic `e`. Without `noise`,
         `Z` is its mean and `e` is 0.
@@ -114,7 +115,7 @@ class PaperNet(nn.Module):
         )
         if noise is not None:
             scores = scores + noise.sketch
-        return torch.sigmoid(scores.double() / self.tau)
+        return torch.sigmoid(scores / self.tau)
 
     def affinities(
         self,
@@ -125,7 +126,6 @@ class PaperNet(nn.Module):
         rank: int,
         zeta: float,
     ) -> Tensor:
-        """The sketch, refitted at low rank towards the anchor: shape (N, N), float64."""
-        hard = incidence.double()
-        anchor = (hard @ hard.T > 0).double().fill_diagonal_(0.0)
+        """The sketch, refitted at low rank towards the anchor: shape (N, N)."""
+        anchor = (incidence @ incidence.T > 0).to(x.dtype).fill_diagonal_(0.0)
         return refit(self.sketch(x, incidence, noise), anchor, rank=rank, zeta=zeta)

@@ -9,6 +9,7 @@ sketch instead, which is another random variable, so their policy gradient is bi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import permutations
 
@@ -101,11 +102,10 @@ class Partners:
     def formed(self, groups: Sequence[Group]) -> list[float]:
         """Probability that each group is formed by at least one of its openers."""
         pairs = [(i, g) for g in groups for i in sorted(g) if i < self.openers]
-        missed = [1.0] * len(groups)
-        place = {group: n for n, group in enumerate(groups)}
+        missed = dict.fromkeys(groups, 1.0)
         for (_, group), log_p in zip(pairs, self.group_log_probs(pairs).tolist(), strict=True):
-            missed[place[group]] *= -torch.special.expm1(torch.tensor(log_p)).item()
-        return [1.0 - p for p in missed]
+            missed[group] *= -math.expm1(log_p)
+        return [1.0 - missed[group] for group in groups]
 
     def log_prob(self, groups: Iterable[Group]) -> Tensor:
         """Logarithm of the probability of exactly this set of groups.
