@@ -56,8 +56,9 @@ def _flush_folder(folder: Path) -> None:
 class Journal:
     """A JSON-lines file that only grows.
 
-    Each record is one `write` of one line, then an fsync: a killed process leaves whole lines and
-    at most one torn one at the end, which the next opening cuts off.
+    Each record is one `write` of one line: a killed process leaves whole lines and at most one
+    torn one at the end, which the next opening cuts off. The fsync after it also survives a crash
+    of the machine.
 
     Parameters
     ----------
@@ -70,21 +71,31 @@ class Journal:
     def __init__(self, path: Path, scrub: Callable[[str], str] = str) -> None:
         self.path, self._scrub = path, scrub
         self.cut = _cut_torn_end(path)
+        self._dirty = False
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Write one record; it is on the disk when this returns."""
+    def append(self, record: dict[str, Any], *, sync: bool = True) -> None:
+        """Write one record; with `sync` it is on the disk when this returns."""
         line = memoryview(self._scrub(compact(record)).encode("utf-8", "replace") + b"\n")
         try:
             while line:
                 line = line[os.write(self._handle, line) :]
-            os.fsync(self._handle)
+            self._dirty = True
+            if sync:
+                self.sync()
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def sync(self) -> None:
+        """Have everything that was written on the disk."""
+        if self._dirty:
+            os.fsync(self._handle)
+            self._dirty = False
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""
         if self._handle >= 0:
+            self.sync()
             os.close(self._handle)
             self._handle = -1
 

@@ -111,7 +111,7 @@ class Runner:
 
     async def _one(self, item: Item, state: State) -> None:
         rows: list[LedgerRow] = []
-        ledger = Ledger(on_row=partial(self._note_call, item.key, rows, state))
+        ledger = Ledger(on_row=partial(self._note_call, item.key, item.costs, rows, state))
         graph = None
         try:
             result = await item.team.solve(
@@ -137,9 +137,11 @@ class Runner:
         state.count(record)
         self._judge(record, state)
 
-    def _note_call(self, item: str, rows: list[LedgerRow], state: State, row: LedgerRow) -> None:
+    def _note_call(
+        self, item: str, costs: bool, rows: list[LedgerRow], state: State, row: LedgerRow
+    ) -> None:
         rows.append(row)
-        self.folder.add_call(item, row)
+        self.folder.add_call(item, row, paid=costs and not row.from_cache)
         state.retries += row.attempt > 0
         state.waits += row.error == "RateLimited"
 

@@ -40,6 +40,11 @@ class Item:
         """Name of the item in the run folder."""
         return f"{self.row}|{self.seed}|{self.task.id}"
 
+    @property
+    def costs(self) -> bool:
+        """Whether a call may cost something; a replay, which is not worth caching, does not."""
+        return any(getattr(b, "cacheable", True) for b in self.team.backends.values())
+
 
 async def sample_record(
     item: Item, result: Result, scorers: Sequence[str], prices: Prices | None

@@ -68,9 +68,12 @@ class RunFolder:
         """File for the cache of replies."""
         return self.path / "replies.sqlite"
 
-    def add_call(self, item: str, row: LedgerRow) -> None:
-        """Write down a call as soon as it has ended."""
-        self._calls.append({"item": item, "start": self.start, **row.to_json()})
+    def add_call(self, item: str, row: LedgerRow, *, paid: bool = True) -> None:
+        """Write down a call as soon as it has ended.
+
+        A `paid` one is on the disk when this returns; the others at the latest with their sample.
+        """
+        self._calls.append({"item": item, "start": self.start, **row.to_json()}, sync=paid)
         self.tally.add(item, row)
 
     def add_sample(self, record: dict[str, Any], graph: Hypergraph | None) -> None:
@@ -81,13 +84,15 @@ class RunFolder:
                 text = json.dumps(graph.canonical().to_hif(), sort_keys=True)
                 replace_file(self.path / "topologies" / name, self.scrub(text) + "\n")
                 self._topologies.add(name)
+        self._calls.sync()
         self._samples.append({"start": self.start, **record})
         self.samples[record["item"]] = {"start": self.start, **record}
 
     def decide(self, key: str, value: Any) -> Any:
         """Keep a measured value for good: a resumed run must go on with the same one."""
         if key not in self.decisions:
-            self.decisions[key] = value
+            # As JSON gives it back, so that this start and a resumed one see the same.
+            self.decisions[key] = json.loads(compact(value))
             self.write("decisions.json", self.decisions)
         return self.decisions[key]
 
