@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from hyperagent.tasks import numbers
 from hyperagent.tasks.choices import extract_choice, normalise_choice
 from hyperagent.tasks.programs import extract_program, normalise_program
+from hyperagent.tasks.refusals import SENTENCE_END, refuses
 from hyperagent.tasks.task import Task
 
 _NEXT_QUESTION = re.compile(r"\n\s*(?:#+\s*)?(?:\*\*)?(?:Question|Problem|Q)\s*:")
@@ -27,16 +28,6 @@ _MARKER = re.compile(
     r"|(?P<colon>(?<![-\w])(?:[Aa]nswer|ANSWER)\b\s*(?:\([^)\n]{0,30}\)\s*)?(?:\*\*\s*)?[:=]"
     r"|(?<!\w)[Aa]ns\s*=|(?<![^\n])[ \t]*\**A\**:|(?<!\w)[Ff]inal\s+[Aa]nswer[ \t*_\#]*\n)"
 )
-_REFUSAL = re.compile(
-    r"\b(?:I|we)(?:\s+am|'m|\s+are|\s+was)?\s+(?:cannot|can't|can\s?not|could\s?n[o']t|unable\s+to"
-    r"|not\s+able\s+to|do\s+not|don't)\s+(?:\w+\s+){0,2}?"
-    r"(?:answer|solve|determine|help|assist|provide|compute|calculate|find)\b"
-    r"|\bI\s+(?:do\s+not|don't)\s+know\b"
-    r"|\b(?:can\s?not|can't|could\s+not)\s+be\s+(?:determined|answered|solved|calculated|found)\b"
-    r"|\b(?:not\s+enough|insufficient|missing)\s+(?:information|data)\b"
-    r"|\bimpossible\s+to\s+(?:answer|determine|solve|say|calculate|find)\b",
-    re.IGNORECASE,
-)
 _BARE = re.compile(
     r"[\s*_`$(\[\\:]*(?:about|approximately|around|exactly|only|a\s+total\s+of|equals?)?[\s*_`$(\[\\]*"
     r"(?:[A-Za-z]\w{0,20}\s*=\s*)?",
@@ -47,7 +38,6 @@ _OPERATOR = re.compile(
 )
 _LINE_OF_ONE = re.compile(r"[\s*_`.)\]}\\%]*(?:[^\W\d][\w'/-]*[\s*_`.,)]*){0,5}")
 _BOLD = re.compile(r"\*\*[^*\n\d]{0,12}([-$€£]{0,2}\d[\d,]*(?:\.\d+)?)[^*\n\d]{0,30}\*\*")
-_SENTENCE_END = re.compile(r"(?<=\w)[.;!?](?:\s|$)|\n")
 _PARAGRAPH = 400
 """Characters at the end of a reply in which a bold number speaks for the whole."""
 
@@ -159,14 +149,14 @@ def extract_number(text: str) -> str | None:
             found = numbers.first(_line_after(text, marker.end()))
         else:
             line = _line_after(text, marker.end())
-            if _REFUSAL.search(line):
+            if refuses(line):
                 return None
             found = _after_words(line)
             if found is not None and marker["colon"] and not _is_final(text, marker.end(), found):
                 found = None
         if found is not None:
             return numbers.spell(numbers.value(found))
-    if _refuses(text):
+    if refuses(text):
         return None
     ending = text[-_PARAGRAPH:]
     bold = _BOLD.findall(ending.rstrip().rpartition("\n\n")[2])
@@ -184,15 +174,6 @@ def _markers(text: str) -> Iterator[re.Match[str]]:
     line = text.rfind("\n", 0, last) + 1
     yield from reversed(list(_MARKER.finditer(text, line)))
     yield from reversed(list(_MARKER.finditer(text, 0, line)))
-
-
-def _refuses(text: str) -> bool:
-    """Whether a reply gives up: it says so, and no sentence after that holds a digit."""
-    for match in _REFUSAL.finditer(text):
-        rest = _SENTENCE_END.split(text[match.end() :], maxsplit=1)
-        if len(rest) < 2 or not any(c.isdigit() for c in rest[1]):
-            return True
-    return False
 
 
 def _in_braces(text: str, start: int) -> str:
@@ -223,7 +204,7 @@ def _after_words(line: str) -> re.Match[str] | None:
     start = _BARE.match(line)
     at = start.end() if start else 0
     found = numbers.NUMBER.match(line, at) or numbers.NUMBER.match(line, max(at - 1, 0))
-    sentence = _SENTENCE_END.split(line, maxsplit=1)[0]
+    sentence = SENTENCE_END.split(line, maxsplit=1)[0]
     if found is not None and not _OPERATOR.match(line, found.end()):
         return found
     _, equals, right = sentence.rpartition("=")

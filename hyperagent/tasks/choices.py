@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from hyperagent.tasks import numbers
+from hyperagent.tasks.refusals import refuses
+
 _OPEN = r"[\s*_`$\"'\[({\\:]*(?:\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{\s*|[({\[]\s*)*"
 _CLOSE = r"(?![\w'’])"
 _STATED = re.compile(
@@ -22,6 +25,12 @@ _LINE = re.compile(
     r"^[\s*_`\"'(\[#>-]*(?:option|choice)?\s*(?P<letter>[A-Z])(?:[)\].:*_`]|\s*$)",
     re.MULTILINE | re.IGNORECASE,
 )
+_NEGATED = re.compile(
+    r"\s*\)?[^.\n(]{0,40}?\b(?:is|are|was|can|does)(?:\s?n[o']t|\s+(?:also\s+|partially\s+)?"
+    r"(?:incorrect|wrong|false|not|irrelevant|unlikely))\b"
+)
+_STATEMENT = re.compile(r"\b(?:[Aa]nswer|ANSWER)\b[^\n]{0,40}?(?:\bis\b|:)")
+_NUMBER_WITH_UNIT = re.compile(rf"\s*{numbers.NUMBER.pattern}[\sA-Za-z%°./]*")
 _ONLY = re.compile(r"[\s*_`\"'(\[]*(?P<letter>[A-Za-z])[\s*_`\"')\].:]*")
 
 
@@ -42,14 +51,21 @@ def extract_choice(text: str, choices: Sequence[str]) -> str | None:
         if letter and not (small and not match["close"] and text[match.end() :].strip(" .*\n")):
             return letter
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    if not lines:
+    if not lines or refuses(text):
         return None
-    stated = re.split(r"\banswer\b[^\n]{0,40}?(?:\bis\b|:)", text, flags=re.IGNORECASE)
-    for part in (stated[-1] if len(stated) > 1 else "", lines[-1]):
-        if letter := _by_text(part, choices):
+    stated = [text[match.end() :] for match in _STATEMENT.finditer(text)][-1:]
+    for part in stated:
+        if letter := _by_value(part, choices) or _by_text(part, choices):
             return letter
+    if len(lines[-1].split()) <= 12 and (letter := _by_text(lines[-1], choices)):
+        return letter
     for pattern in (_BRACKETED, _LINE):
-        found = [x for m in pattern.finditer(text) if (x := _valid(m["letter"], choices))]
+        found = [
+            letter
+            for match in pattern.finditer(text)
+            if (letter := _valid(match["letter"], choices))
+            and not _NEGATED.match(text, match.end())
+        ]
         if found and (len(set(found)) == 1 or pattern.search(lines[-1])):
             return found[-1]
     return None
@@ -70,6 +86,21 @@ def _valid(letter: str, choices: Sequence[str]) -> str | None:
 def _is_article(text: str, match: re.Match[str]) -> bool:
     """Whether the ``A`` found is the first word of a sentence such as ``A triangle``."""
     return match["letter"] == "A" and re.match(r"\s+[a-z]", text[match.end() :]) is not None
+
+
+def _by_value(text: str, choices: Sequence[str]) -> str | None:
+    """Letter of the one option that is the number with which `text` begins."""
+    match = numbers.NUMBER.match(numbers.clean(text).lstrip(" *_`$(:\n"))
+    if match is None:
+        return None
+    wanted = numbers.spell(numbers.value(match))
+    found = [
+        index
+        for index, option in enumerate(choices)
+        if (value := _NUMBER_WITH_UNIT.fullmatch(numbers.clean(option)))
+        and numbers.spell(numbers.value(value)) == wanted
+    ]
+    return chr(65 + found[0]) if len(found) == 1 else None
 
 
 def _plain(text: str) -> str:

@@ -9,12 +9,15 @@ question).
 from __future__ import annotations
 
 import ast
-import doctest
+import builtins
 import re
 import textwrap
 
 from hyperagent.tasks.task import Task
 
+PREAMBLE = "import math\nfrom typing import *\n"
+"""Imports that runners of HumanEval commonly provide, because replies take them for granted."""
+_FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 _FENCE = re.compile(
     r"^[ \t]*(?:```|~~~)[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)",
     re.DOTALL | re.MULTILINE,
@@ -22,6 +25,9 @@ _FENCE = re.compile(
 _PYTHON_LABELS = {"", "python", "python3", "py", "py3"}
 _CODE_LINE = re.compile(
     r"^(?:def |async def |import \w|from [\w.]+ import |class \w|@\w|[A-Z_]+ = )", re.M
+)
+_EXAMPLE = re.compile(
+    r"^[ \t]*>>>(?P<call>.+)\n[ \t]*(?P<value>[^\s>\"'].*|'.*'|\"[^\"].*)$", re.MULTILINE
 )
 _SHOWN = re.compile(
     r"^\s*(?P<call>{name}\(.*\))\s*(?:==|=>|->|➞|➔|=|returns?:?|should return)\s*(?P<value>.+?)\s*$"
@@ -72,17 +78,17 @@ def complete(program: str, task: Task) -> str:
     """Program that can run: with the imports and helpers of the prompt, or as its body.
 
     A program that defines the entry point itself comes behind what the prompt states before
-    the function; anything else continues the prompt.
+    the function; anything else continues the prompt. `PREAMBLE` comes first.
     """
     entry, prompt = str(task.meta.get("entry_point", "")), str(task.meta.get("prompt", ""))
-    if not prompt:
-        return program
-    if defines(program, entry):
+    if not prompt or defines(program, entry):
         head = re.search(rf"^(?:async\s+)?def\s+{re.escape(entry)}\b", prompt, re.MULTILINE)
-        return f"{prompt[: head.start()] if head else ''}\n{program}\n"
-    if not program[:1].isspace():
-        program = textwrap.indent(program, "    ")
-    return f"{prompt.rstrip()}\n{program}\n"
+        whole = f"{prompt[: head.start()] if head else ''}\n{program}\n"
+    else:
+        body = program if program[:1].isspace() else textwrap.indent(program, "    ")
+        whole = f"{prompt.rstrip()}\n{body}\n"
+    future = "".join(line + "\n" for line in _FUTURE.findall(whole))
+    return f"{future}{PREAMBLE}{_FUTURE.sub('', whole)}"
 
 
 def hidden_tests(task: Task) -> str:
@@ -112,8 +118,7 @@ def entry_point_of(test: str) -> str:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     ]
-    builtin = set(dir(__builtins__)) if not isinstance(__builtins__, dict) else set(__builtins__)
-    return next((name for name in calls if name not in builtin), "")
+    return next((name for name in calls if name not in dir(builtins)), "")
 
 
 def public_tests(task: Task) -> tuple[str, ...]:
@@ -132,12 +137,8 @@ def public_tests(task: Task) -> tuple[str, ...]:
     quoted = re.split(r'"""|\'\'\'', docstring, maxsplit=2)
     docstring = quoted[1] if len(quoted) == 3 else docstring
     found: dict[str, None] = {}
-    try:
-        examples = doctest.DocTestParser().get_examples(docstring)
-    except ValueError:
-        examples = []
-    for example in examples:
-        _add(found, example.source.strip(), example.want.strip())
+    for match in _EXAMPLE.finditer(docstring):
+        _add(found, match["call"].strip(), match["value"].strip())
     shown = re.compile(_SHOWN.pattern.replace("{name}", re.escape(entry)))
     for line in docstring.splitlines():
         if match := shown.match(line.replace(">>>", "")):
@@ -146,13 +147,21 @@ def public_tests(task: Task) -> tuple[str, ...]:
 
 
 def _add(found: dict[str, None], call: str, value: str) -> None:
-    """Keep an example whose right side is a literal and whose left side is an expression."""
+    """Keep an example ``call == value`` with a literal right and only known names left."""
     try:
-        ast.parse(call, mode="eval")
-        ast.literal_eval(value)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        left, right = ast.parse(call, mode="eval"), ast.parse(value, mode="eval")
+        ast.literal_eval(right)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         return
-    found[f"assert ({call}) == ({value})"] = None
+    called = {
+        n.func.id
+        for n in ast.walk(left)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+    }
+    if all(
+        n.id in called or n.id in dir(builtins) for n in ast.walk(left) if isinstance(n, ast.Name)
+    ):
+        found[f"assert {ast.unparse(left)} == {ast.unparse(right)}"] = None
 
 
 def _parse(code: str) -> ast.Module | None:
