@@ -39,10 +39,8 @@ class _Slots:
         try:
             await waiter
         except asyncio.CancelledError:
-            with self._lock:
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
-            # Handed a slot and cancelled before it could run: the slot goes on.
+            # Handed a slot and cancelled before it could run: the slot goes on. A waiter that
+            # is cancelled in the queue stays there, and is passed over by `_hand_over`.
             if not waiter.cancelled():
                 self.release()
             raise

@@ -181,6 +181,23 @@ def test_no_minute_holds_more_than_its_limit(
         assert sum(window[:-1]) <= limit_per_minute + 1e-6
 
 
+@given(
+    limit_per_minute=st.integers(1, 120),
+    idles=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.3, 2.0, 61.0]), min_size=200, max_size=300),
+)
+def test_no_minute_holds_more_requests_than_allowed(
+    limit_per_minute: int, idles: list[float]
+) -> None:
+    bucket, now, starts = limit._Bucket(limit_per_minute), 1000.0, []
+    for idle in idles:
+        now += idle
+        now += max(0.0, bucket.wait(now))
+        bucket.take(1, now)
+        starts.append(now)
+    for early, late in zip(starts, starts[limit_per_minute:], strict=False):
+        assert late - early > 60 - 1e-6
+
+
 def test_tokens_that_were_not_used_are_given_back() -> None:
     # Each call reserves 1,024 + 5 of 6,000 a minute, and uses 2: without giving back, the
     # fourth would have to wait for more than 20 seconds.

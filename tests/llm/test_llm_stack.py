@@ -34,6 +34,7 @@ from hyperagent.llm import (
     RetryPolicy,
     ScriptedBackend,
     Usage,
+    estimate,
     stack,
 )
 
@@ -129,7 +130,7 @@ def test_the_whole_stack_takes_few_python_calls(tmp_path: Path) -> None:
 def test_the_budget_stops_the_retries_and_the_stop_is_no_call() -> None:
     ledger = Ledger()
     backend = ScriptedBackend([errors.CallTimeout("late")] * 5)
-    allowance = Allowance(tokens=800)  # two reservations of 350 and a bit
+    allowance = Allowance(tokens=2 * estimate.reservation(request(1)) + 10)
     wrapped = stack(
         backend, ledger=ledger, allowance=allowance, retry=RetryPolicy(first_wait=0.001)
     )
