@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hyperagent.testing.answers import Answer, failure, misbehaviours, rate_limited
-    from hyperagent.testing.llama_server import llama_server
+    from hyperagent.testing.llama_cpp import llama_server
     from hyperagent.testing.servers import LoopbackServer, load_server
     from hyperagent.testing.suite import BackendSuite
     from hyperagent.testing.tiny_gguf import write_tiny_gguf
@@ -31,7 +31,7 @@ _HOMES = {
     "BackendSuite": "suite",
     "LoopbackServer": "servers",
     "failure": "answers",
-    "llama_server": "llama_server",
+    "llama_server": "llama_cpp",
     "load_server": "servers",
     "misbehaviours": "answers",
     "rate_limited": "answers",
@@ -42,7 +42,4 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    # The function and its module share a name: without this the module would win.
-    globals()[name] = value
-    return value
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

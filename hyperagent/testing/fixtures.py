@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperagent.testing.llama_server import llama_server
+from hyperagent.testing.llama_cpp import llama_server
 from hyperagent.testing.servers import LoopbackServer
 from hyperagent.testing.tiny_gguf import write_tiny_gguf
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hyperagent.llm import Backend
 
 _DEST = "hyperagent_backend"
+_SUITES = ("hyperagent.testing", "hyperagent.testing.test_backend")
 
 backend_factory: pytest.StashKey[Callable[[], Any]] = pytest.StashKey()
 """Where a run keeps what makes the backend to check."""
@@ -29,7 +30,7 @@ backend_factory: pytest.StashKey[Callable[[], Any]] = pytest.StashKey()
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
     """Add the option, if this run is one of ours."""
-    if any(arg.startswith("hyperagent.testing") for arg in args):
+    if any(arg.partition("::")[0] in _SUITES for arg in args):
         parser.addoption(
             "--backend",
             dest=_DEST,

@@ -85,8 +85,9 @@ def write_tiny_gguf(
     out.add_add_bos_token(False)
     out.add_chat_template(CHATML)
 
-    def matrix(name: str, rows: int, columns: int, scale: float = 1.0) -> None:
+    def matrix(name: str, rows: int, columns: int, scale: float = 1.0, silent: int = 0) -> None:
         weights = rng.standard_normal((rows, columns)) * scale / np.sqrt(columns)
+        weights[:silent] = 0.0
         out.add_tensor(f"{name}.weight", weights.astype(np.float32))
 
     def norm(name: str) -> None:
@@ -106,7 +107,9 @@ def write_tiny_gguf(
     norm("output_norm")
     # Logits with a spread of about 3: the greedy token then stands clear of rounding noise,
     # so that the same seed gives the same text whatever else is in the batch.
-    matrix("output", len(tokens), hidden, scale=3.0)
+    # The special tokens come first and are all but never said: a reply is as long as
+    # max_tokens allows.
+    matrix("output", len(tokens), hidden, scale=3.0, silent=len(_SPECIAL))
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

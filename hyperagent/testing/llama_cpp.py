@@ -25,7 +25,7 @@ def llama_server(model: str | Path, *, parallel: int = 4, context: int = 2048) -
         Tokens per request.
     """
     with child_server(
-        "hyperagent.testing.llama_server", str(model), str(parallel), str(context)
+        "hyperagent.testing.llama_cpp", str(model), str(parallel), str(context)
     ) as url:
         yield url
 
