@@ -47,7 +47,7 @@ class Team:
         Shared limit on calls in flight and on rates.
     cache : CacheStore, optional
         Replies are replayed from it and added to it.
-    prices : PriceList, optional
+    prices : Prices, optional
         Price list; without one every price is unknown.
     backend_options : dict, optional
         Passed on to backends made from a spec string: ``base_url``, ``api_key``, ``timeout``.
@@ -76,7 +76,7 @@ class Team:
         retry: llm.RetryPolicy | None = None,
         limiter: Limiter | None = None,
         cache: CacheStore | None = None,
-        prices: llm.PriceList | None = None,
+        prices: llm.Prices | None = None,
         backend_options: dict[str, Any] | None = None,
     ) -> None:
         self.agents = {agent.id: agent for agent in _checked(agents)}
