@@ -1,1 +1,5 @@
-"""."""
+"""The command ``hyperagent``."""
+
+from hyperagent.cli.app import main
+
+__all__ = ["main"]

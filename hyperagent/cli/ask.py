@@ -1,0 +1,229 @@
+"""``hyperagent ask``: one question, one answer, and what it took."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hyperagent.cli import output
+from hyperagent.cli.options import (
+    AsJson,
+    BackendSpec,
+    BaseUrl,
+    BudgetTokens,
+    ConfigFile,
+    DataDir,
+    Kind,
+    Model,
+    Prices,
+    Quiet,
+    Seed,
+    TeamName,
+    Timeout,
+)
+from hyperagent.errors import BudgetExceeded, ConfigError, NotFound
+
+if TYPE_CHECKING:
+    from hyperagent.cli.settings import Resolved
+    from hyperagent.tasks import Task
+    from hyperagent.team import Result, Team
+
+DEFAULT_TEAM = "math"
+
+
+def ask(
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="The question; - reads standard input.")
+    ],
+    base_url: BaseUrl = None,
+    model: Model = None,
+    backend: BackendSpec = None,
+    team: TeamName = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(
+            "--topology",
+            "-t",
+            metavar="NAME",
+            help="Who talks to whom, in place of the team's own, e.g. single, star, cascade.",
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            "--kind", help="What the answer is. auto: a number where one is asked for, else text."
+        ),
+    ] = Kind.AUTO,
+    budget_tokens: BudgetTokens = None,
+    seed: Seed = None,
+    timeout: Timeout = None,
+    prices: Prices = None,
+    data: DataDir = None,
+    config: ConfigFile = None,
+    show: Annotated[bool, typer.Option("--show", help="Draw the topology that was used.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every board with its notes.")
+    ] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Ask a team one question.
+
+    The answer goes to standard output, everything else to standard error.
+    """
+    from hyperagent.cli import settings
+    from hyperagent.cli.kinds import make_task, spelled
+    from hyperagent.team import run_sync
+
+    resolved = settings.resolve(
+        {
+            "base_url": base_url, "model": model, "backend": backend, "team": team,
+            "topology": topology, "budget_tokens": budget_tokens, "seed": seed,
+            "timeout": timeout, "prices": prices, "data": data,
+        },
+        file=config,
+    )  # fmt: skip
+    task = make_task(_read(question), kind)
+    stopped: BudgetExceeded | None = None
+    try:
+        with output.waiting("the team is working", quiet=quiet or json):
+            result, used = run_sync(_solve(resolved, task, quiet=quiet or json))
+    except BudgetExceeded as error:
+        if error.partial is None:
+            raise
+        result, used, stopped = error.partial, [], error
+    if json:
+        output.json_result(_document(result, task, spelled(result, task)))
+    else:
+        _print(result, task, used, show=show, verbose=verbose, quiet=quiet)
+    if stopped is not None:
+        output.complain(f"stopped by the budget: {stopped}")
+    if result.answer is None:
+        output.complain(_why_no_answer(result))
+    return output.OK if result.answer is not None and stopped is None else output.FAILED
+
+
+def _read(question: str) -> str:
+    if question != "-":
+        return question
+    if sys.stdin.isatty():
+        output.remark("type the question, then Ctrl-D")
+    text = sys.stdin.read().strip()
+    if not text:
+        raise ConfigError("standard input holds no question")
+    return text
+
+
+async def _solve(resolved: Resolved, task: Task, *, quiet: bool) -> tuple[Result, list[str]]:
+    """The result, and the names of the models that took part."""
+    from hyperagent.cli import connect
+    from hyperagent.llm import Allowance
+    from hyperagent.llm import Prices as PriceList
+    from hyperagent.team import Team
+
+    values, options = resolved.values, resolved.options()
+    name = values.team or DEFAULT_TEAM
+    team: Team = Team.from_config(
+        name,
+        backend=await connect.choose_backend(resolved, name, quiet=quiet),
+        topology=values.topology,
+        prices=PriceList.load(values.prices) if values.prices else None,
+        backend_options=options,
+    )
+    if values.timeout is not None:
+        team = team.with_routing(timeout=values.timeout)
+    async with team:
+        backends = team.backends.values()
+        await connect.check_servers(backends)
+        try:
+            result = await team.solve(
+                task,
+                seed=values.seed,
+                allowance=Allowance(tokens=values.budget_tokens) if values.budget_tokens else None,
+            )
+        except NotFound as error:
+            raise await connect.explain(error, backends, options) from error
+        return result, sorted({backend.name for backend in backends})
+
+
+def _print(
+    result: Result, task: Task, used: list[str], *, show: bool, verbose: bool, quiet: bool
+) -> None:
+    from hyperagent.cli.drawing import board_lines, topology_lines
+    from hyperagent.cli.kinds import spelled
+
+    if result.answer is not None:
+        output.result(spelled(result, task))
+    elif result.text:
+        # What was said may still help; it is no answer, so it is not on standard output.
+        output.remark(result.text.strip())
+    if quiet:
+        return
+    if show:
+        for line in topology_lines(result.topology):
+            output.remark(line)
+    if verbose:
+        for line in board_lines(result):
+            output.remark(line)
+    for failure in result.errors:
+        output.remark(f"warning: {failure}")
+    output.remark(account(result))
+    if verbose and used:
+        output.remark(f"models: {', '.join(used)}; answer taken as {task.kind}")
+
+
+def account(result: Result) -> str:
+    """What the answer took, in one line."""
+    usage = result.usage
+    tokens = (
+        f"{'about ' if usage.estimated else ''}{usage.total_tokens:,} tokens "
+        f"({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out)"
+    )
+    if usage.unknown:
+        tokens += f", {output.plural(usage.unknown, 'call')} of unknown size"
+    agents = {row.agent for row in result.ledger if row.agent}
+    phases = {edge.phase for edge in result.topology.edges}
+    parts = [
+        tokens,
+        output.plural(usage.calls, "call") + (f" ({usage.failed} failed)" if usage.failed else ""),
+        f"{len(agents)} of {output.plural(_team_size(result), 'agent')}",
+        f"{result.opened_phases} of {output.plural(len(phases), 'phase')}",
+        f"{result.seconds:.1f} s",
+    ]
+    if not usage.unpriced and usage.calls:
+        parts.append(f"price {usage.price:.6f}")
+    return ", ".join(parts)
+
+
+def _team_size(result: Result) -> int:
+    from hyperagent.hypergraph import agent_of
+
+    return len({agent_of(node)[0] for node in result.topology.nodes})
+
+
+def _why_no_answer(result: Result) -> str:
+    if result.errors and len(result.errors) >= result.usage.calls:
+        return f"no agent could answer: {result.errors[0]}"
+    return "no reply holds an answer that can be read; -v shows the replies, --kind text takes any"
+
+
+def _document(result: Result, task: Task, written: str) -> dict[str, Any]:
+    usage = result.usage
+    return {
+        "answer": result.answer,
+        "written": written,
+        "kind": task.kind,
+        "usage": {
+            "total_tokens": usage.total_tokens,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "calls": usage.calls,
+            "failed": usage.failed,
+            "unknown": usage.unknown,
+            "estimated": usage.estimated,
+            "price": None if usage.unpriced else usage.price,
+        },
+        **result.to_json(),
+    }

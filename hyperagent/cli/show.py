@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def show() -> None:
+    """Stub."""
