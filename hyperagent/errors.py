@@ -6,6 +6,7 @@
     ├── ConfigError                 bad setting, file or flag: the CLI exits with 2
     │   └── UnknownNameError        a name that no registry knows; says the nearest one
     ├── HypergraphError             a topology that is not a hypergraph (also a ValueError)
+    ├── SparsityError               a penalty, solver or plan asked for the impossible (ValueError)
     ├── TaskError
     │   ├── DataError               data set missing, damaged or changed
     │   └── SandboxError            no sandbox that was seen to work
@@ -62,6 +63,14 @@ class UnknownNameError(ConfigError):
 
 class HypergraphError(HyperagentError, ValueError):
     """Nodes and hyperedges that do not make a hypergraph."""
+
+
+class SparsityError(HyperagentError, ValueError):
+    """A penalty, solver or plan that was asked for something impossible.
+
+    The message names the argument and what was expected of it. Also raised for data that
+    hold NaN, for integer tensors and for shapes that do not fit.
+    """
 
 
 class TaskError(HyperagentError):
