@@ -189,7 +189,7 @@ class OpenAIBackend:
         except UnicodeDecodeError:
             raise BadReply(f"{self._where}: the reply is not valid UTF-8") from None
         except ValueError:
-            head = raw[:80].decode("utf-8", "replace")
+            head = self._scrub(raw[:200].decode("utf-8", "replace"))[:80]
             raise BadReply(f"{self._where}: the reply is not JSON: {head!r}") from None
         if not isinstance(data, dict):
             raise BadReply(f"{self._where}: the reply is not a JSON object")
