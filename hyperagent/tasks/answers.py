@@ -38,6 +38,8 @@ _OPERATOR = re.compile(
 )
 _LINE_OF_ONE = re.compile(r"[\s*_`.)\]}\\%]*(?:[^\W\d][\w'/-]*[\s*_`.,)]*){0,5}")
 _BOLD = re.compile(r"\*\*[^*\n\d]{0,12}([-$€£]{0,2}\d[\d,]*(?:\.\d+)?)[^*\n\d]{0,30}\*\*")
+_TRIED, _LINE = 20, 2000
+"""Markers to try and characters to read behind each, so that a runaway reply costs little."""
 _PARAGRAPH = 400
 """Characters at the end of a reply in which a bold number speaks for the whole."""
 
@@ -172,8 +174,8 @@ def _markers(text: str) -> Iterator[re.Match[str]]:
     if last < 0:
         return
     line = text.rfind("\n", 0, last) + 1
-    yield from reversed(list(_MARKER.finditer(text, line)))
-    yield from reversed(list(_MARKER.finditer(text, 0, line)))
+    yield from reversed(list(_MARKER.finditer(text, line))[-_TRIED:])
+    yield from reversed(list(_MARKER.finditer(text, 0, line))[-_TRIED:])
 
 
 def _in_braces(text: str, start: int) -> str:
@@ -188,7 +190,7 @@ def _in_braces(text: str, start: int) -> str:
 
 def _line_after(text: str, start: int) -> str:
     """Rest of the line from `start`, or the next line that says something."""
-    for line in text[start:].split("\n", 4)[:4]:
+    for line in text[start : start + _LINE].split("\n", 4)[:4]:
         if any(c.isalnum() for c in line):
             return line
     return ""

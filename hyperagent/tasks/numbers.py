@@ -11,14 +11,16 @@ import re
 from fractions import Fraction
 
 _CURRENCY = r"(?:US\s?)?[$€£¥₹]\s?|(?:USD|EUR|GBP|Rs\.?)\s?"
-_DIGITS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d+"
+# At most 100 digits in a run: Python refuses to read thousands, and no answer has them.
+_RUN = r"\d{1,100}(?!\d)"
+_DIGITS = rf"\d{{1,3}}(?:,\d{{3}}){{1,30}}(?!\d)|{_RUN}"
 # A minus is a sign only where no operand stands before it: "= -5", "is -$5", not "9-5", "9 -5".
 _SIGN = r"(?<![\w)\]}%.])(?<![\d)\]}%]\s)[-+]"
 NUMBER = re.compile(
     rf"(?:(?P<sign>{_SIGN})|(?<!\w)(?<!\d\.))(?:{_CURRENCY})?(?P<inner>(?<=[$€£¥₹])[-+])?"
-    rf"(?:(?P<whole>\d+)[ ](?P<mixed>\d+/0*[1-9]\d*)(?![\d/])"
-    rf"|(?P<over>(?:{_DIGITS})/0*[1-9]\d*)(?![\d/.]\d)"
-    rf"|(?P<plain>(?:{_DIGITS})(?:\.\d+)?|\.\d+)(?P<power>[eE][-+]?\d{{1,3}}(?!\w))?)"
+    rf"(?:(?P<whole>{_RUN})[ ](?P<mixed>{_RUN}/0*[1-9]\d{{0,100}})(?![\d/])"
+    rf"|(?P<over>(?:{_DIGITS})/0*[1-9]\d{{0,100}})(?![\d/.]\d)"
+    rf"|(?P<plain>(?:{_DIGITS})(?:\.{_RUN})?|\.{_RUN})(?P<power>[eE][-+]?\d{{1,3}}(?!\w))?)"
     rf"(?P<scale>\s(?:thousand|million|billion|trillion)\b)?"
 )
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -36,6 +38,7 @@ _VULGAR_VALUES = {
 }  # fmt: skip
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*([\d.,]+)\s*\}")
 _LATEX_WHOLE = re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)")
+_LATEX_GROUPS = re.compile(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))")
 _LATEX_SPACE = re.compile(r"\\[!,;: ]|\{,\}(?=\d)|\\(?:left|right|displaystyle)(?![a-z])")
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\s*\{([^{}]*)\}")
 
@@ -50,7 +53,7 @@ def clean(text: str) -> str:
         text = _THIN_GROUPS.sub(",", text).translate(_ODD_CHARACTERS)
         text = _VULGAR.sub(lambda m: (f"{m[1]} " if m[1] else "") + _VULGAR_VALUES[m[2]], text)
     if "\\" in text:
-        text = text.replace("{,}", ",").replace("\\!", "")
+        text = _LATEX_GROUPS.sub(",", text.replace("{,}", ",").replace("\\!", ""))
         text = _LATEX_WHOLE.sub(" ", text)
         text = _LATEX_FRACTION.sub(r"\1/\2", text)
         text = _LATEX_TEXT.sub(r" \1 ", text)
