@@ -57,6 +57,7 @@ async def sample_record(
     """
     verdicts = await _verdicts(item.task, result, scorers)
     failed = result.answer is None and bool(result.errors)
+    names = _canonical_names(result)
     return {
         **_head(item),
         "status": "error" if failed else "ok",
@@ -70,9 +71,9 @@ async def sample_record(
         **usage(result.ledger.rows, prices),
         "errors": list(result.errors),
         "text": result.text,
-        "notes": _notes(result),
+        "notes": _notes(result, names),
         "boards": {
-            board.id: [round(board.agreement, 6), board.rounds, board.closed_by]
+            names[board.id]: [round(board.agreement, 6), board.rounds, board.closed_by]
             for board in result.boards
         },
         "seconds": round(result.seconds, 4),
@@ -148,12 +149,18 @@ async def _verdicts(task: Task, result: Result, scorers: Sequence[str]) -> dict[
     return found
 
 
-def _notes(result: Result) -> list[dict[str, Any]]:
+def _canonical_names(result: Result) -> dict[str, str]:
+    """Boards by the position of their group in the canonical topology, which is what is on disk."""
+    place = {edge.key: f"e{i}" for i, edge in enumerate(result.topology.canonical().edges)}
+    return {board.id: place[board.edge.key] for board in result.boards}
+
+
+def _notes(result: Result, names: dict[str, str]) -> list[dict[str, Any]]:
     """Every note once, with the boards it was posted on; private work is left out."""
     posted: dict[int, tuple[Any, list[str]]] = {}
     for board in result.boards:
         for note in board.notes:
-            posted.setdefault(id(note), (note, []))[1].append(board.id)
+            posted.setdefault(id(note), (note, []))[1].append(names[board.id])
     return [
         {
             "author": note.author,

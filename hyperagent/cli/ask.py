@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from hyperagent.cli.options import (
     TeamName,
     Timeout,
 )
+from hyperagent.cli.show import Picture, check_export, export_picture, show_picture
 from hyperagent.errors import BudgetExceeded, ConfigError, NotFound
 
 if TYPE_CHECKING:
@@ -63,6 +65,14 @@ def ask(
     data: DataDir = None,
     config: ConfigFile = None,
     show: Annotated[bool, typer.Option("--show", help="Draw the topology that was used.")] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write topology and boards as an offline page (.html) or a picture (.svg).",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every board with its notes.")
     ] = False,
@@ -77,6 +87,7 @@ def ask(
     from hyperagent.cli.kinds import make_task, spelled
     from hyperagent.team import run_sync
 
+    check_export(export)
     resolved = settings.resolve(
         {
             "base_url": base_url, "model": model, "backend": backend, "team": team,
@@ -86,23 +97,34 @@ def ask(
         file=config,
     )  # fmt: skip
     task = make_task(_read(question), kind)
-    stopped: BudgetExceeded | None = None
-    try:
-        with output.waiting("the team is working", quiet=quiet or json):
-            result, used = run_sync(_solve(resolved, task, quiet=quiet or json))
-    except BudgetExceeded as error:
-        if error.partial is None:
-            raise
-        result, used, stopped = error.partial, [], error
+    silent = quiet or json
+    with output.waiting("the team is working", quiet=silent):
+        done = run_sync(_solve(resolved, task, quiet=silent))
+    result = done.result
     if json:
         output.json_result(_document(result, task, spelled(result, task)))
     else:
-        _print(result, task, used, show=show, verbose=verbose, quiet=quiet)
-    if stopped is not None:
-        output.complain(f"stopped by the budget: {stopped}")
-    if result.answer is None:
+        _print(done, task, show=show, verbose=verbose, quiet=quiet)
+    if export is not None:
+        export_picture(done.picture(task.question), export)
+    if done.stopped is not None:
+        output.complain(f"stopped by the budget: {done.stopped}")
+    elif result.answer is None:
         output.complain(_why_no_answer(result))
-    return output.OK if result.answer is not None and stopped is None else output.FAILED
+    return output.OK if result.answer is not None and done.stopped is None else output.FAILED
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A result, the team that gave it, and the budget's word if that was the end."""
+
+    result: Result
+    team: Team
+    stopped: BudgetExceeded | None = None
+
+    def picture(self, title: str) -> Picture:
+        roles = {name: agent.role for name, agent in self.team.agents.items()}
+        return Picture(self.result.topology, title, roles, self.result)
 
 
 def _read(question: str) -> str:
@@ -116,8 +138,7 @@ def _read(question: str) -> str:
     return text
 
 
-async def _solve(resolved: Resolved, task: Task, *, quiet: bool) -> tuple[Result, list[str]]:
-    """The result, and the names of the models that took part."""
+async def _solve(resolved: Resolved, task: Task, *, quiet: bool) -> _Done:
     from hyperagent.cli import connect
     from hyperagent.llm import Allowance
     from hyperagent.llm import Prices as PriceList
@@ -145,15 +166,18 @@ async def _solve(resolved: Resolved, task: Task, *, quiet: bool) -> tuple[Result
             )
         except NotFound as error:
             raise await connect.explain(error, backends, options) from error
-        return result, sorted({backend.name for backend in backends})
+        except BudgetExceeded as error:
+            if error.partial is None:
+                raise
+            return _Done(error.partial, team, error)
+        return _Done(result, team)
 
 
-def _print(
-    result: Result, task: Task, used: list[str], *, show: bool, verbose: bool, quiet: bool
-) -> None:
-    from hyperagent.cli.drawing import board_lines, topology_lines
+def _print(done: _Done, task: Task, *, show: bool, verbose: bool, quiet: bool) -> None:
+    from hyperagent.cli.boards import board_lines
     from hyperagent.cli.kinds import spelled
 
+    result = done.result
     if result.answer is not None:
         output.result(spelled(result, task))
     elif result.text:
@@ -162,16 +186,16 @@ def _print(
     if quiet:
         return
     if show:
-        for line in topology_lines(result.topology):
-            output.remark(line)
+        show_picture(done.picture(""), stderr=True)
     if verbose:
         for line in board_lines(result):
             output.remark(line)
     for failure in result.errors:
         output.remark(f"warning: {failure}")
     output.remark(account(result))
-    if verbose and used:
-        output.remark(f"models: {', '.join(used)}; answer taken as {task.kind}")
+    if verbose:
+        models = sorted({backend.name for backend in done.team.backends.values()})
+        output.remark(f"models: {', '.join(models)}; answer taken as {task.kind}")
 
 
 def account(result: Result) -> str:
