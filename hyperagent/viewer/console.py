@@ -92,7 +92,9 @@ def _seat(lane: Lane, name: str) -> RenderableType:
 
     mode = lane.edge.mode
     mark = lane.marks.get(name)
-    glyph = {None: "·", "none": "×", "other": _OTHER[mode]}.get(mark, _SEAT[mode])
+    glyph = {None: "·", "none": "×", "other": _OTHER[mode], "idle": _OTHER[mode]}.get(
+        mark, _SEAT[mode]
+    )
     style = "dim" if mark is None or lane.skipped else f"bold {_COLOUR[mode]}"
     return Text(glyph, style=style)
 
@@ -123,7 +125,7 @@ def _groups(view: View) -> RenderableType:
             Text(str(edge.phase)),
             Text(f"{_SEAT[edge.mode]} {edge.mode}", style=_COLOUR[edge.mode]),
             Text(one_line(", ".join(edge.members), 200)),
-            Text(f"{edge.weight:.3g}"),
+            Text(f"{edge.weight:.2f}"),
         ]
         table.add_row(*cells, *([_agreement(lane)] if view.result is not None else []))
     return table
@@ -137,5 +139,7 @@ def _legend(view: View) -> RenderableType:
         if any(lane.edge.mode == mode for lane in view.lanes):
             line.append(f"{_SEAT[mode]} ", style=_COLOUR[mode]).append(f"{mode}   ", style="dim")
     if view.result is not None:
-        line.append("filled: the final answer   hollow: another   ×: none", style="dim")
+        line.append(
+            "filled: the final answer   hollow: another   ×: none   dim: not opened", style="dim"
+        )
     return line

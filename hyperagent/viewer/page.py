@@ -37,13 +37,14 @@ a{color:var(--accent)}
 .facts dt{color:var(--mute);font-size:.82rem}
 .facts dd{margin:0;font-size:1.2rem;font-weight:600;overflow-wrap:anywhere}
 figure{margin:1.6rem 0 0;overflow-x:auto;border:1px solid var(--line);border-radius:12px}
-figure svg{display:block;height:auto;min-width:min(100%,30rem)}
+figure svg{display:block;margin:0 auto}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.95rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;
 border-bottom:1px solid var(--line)}
 th{color:var(--mute);font-weight:600;font-size:.85rem}
-td{overflow-wrap:anywhere} td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td{overflow-wrap:anywhere} td.n,th.n{text-align:right;padding-right:1.7rem;
+font-variant-numeric:tabular-nums}
 .dim{color:var(--mute)}
 details{border:1px solid var(--line);border-radius:10px;margin:.55rem 0;padding:0 .95rem}
 summary{cursor:pointer;padding:.6rem 0;font-weight:600;overflow-wrap:anywhere}
@@ -90,8 +91,7 @@ def html(
         f'<p class="sub">{escape(view.summary)}</p>',
         _facts(view),
         '<figure tabindex="0" role="region" aria-label="Picture of the topology">',
-        # The page has the heading and the facts already.
-        draw(look(hypergraph, roles=roles, result=result)),
+        draw(view, head=False),
         "</figure>",
         _groups(view),
         _agents(view),
@@ -149,7 +149,7 @@ def _groups(view: View) -> str:
     rows = []
     for lane in view.lanes:
         edge, board = lane.edge, lane.board
-        row = [lane.id, str(edge.phase), edge.mode, _names(edge.members), f"{edge.weight:.3g}"]
+        row = [lane.id, str(edge.phase), edge.mode, _names(edge.members), f"{edge.weight:.2f}"]
         if view.result is not None:
             row += ["–"] * 3 if board is None else _fate(lane)
         rows.append(row)

@@ -77,15 +77,15 @@ def svg(
     return draw(look(hypergraph, title=title, roles=roles, result=result))
 
 
-def draw(view: View) -> str:
-    """Picture of a `View`; see `svg`."""
-    return _Picture(view).document()
+def draw(view: View, *, head: bool = True) -> str:
+    """Picture of a `View`; see `svg`. Without `head` it has no title, sizes or answer."""
+    return _Picture(view, head).document()
 
 
 class _Picture:
     """Sizes first, then strings."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, head: bool) -> None:
         self.view = view
         lanes, rows = view.lanes, view.rows
         self.row_height = 17 if len(rows) > 60 else 40 if any(r.role for r in rows) else 30
@@ -96,7 +96,7 @@ class _Picture:
         named = [(clean(r.name), _NAME) for r in rows] + [(clean(r.role), _SMALL) for r in rows]
         widest = max((width(text, size) for text, size in named), default=0.0)
         self.names = max(64.0, min(widest, _MAX_NAME))
-        self.grid = _PAD + self.names + 20
+        self.grid = _PAD + self.names + 28
         self.has_weights = any(lane.edge.weight != 1 for lane in lanes)
         self.has_boards = any(lane.board is not None for lane in lanes)
         self.has_bars = any(row.tokens for row in rows)
@@ -107,10 +107,11 @@ class _Picture:
             for _, x, _, group in self.bands
             for i, lane in enumerate(group)
         }
-        head = max(width(clean(view.title), _TITLE), width(view.summary, 12.5), 300.0)
-        self.width = max(self.right + (_BAR_ROOM + 70 if self.has_bars else 0), head + _PAD) + _PAD
-        self.top = _PAD + (30 if view.title else 4)
-        self.first = self.top + (24 if view.result is not None else 0) + 72
+        self.head = self._head_lines() if head else []
+        most = max((1.12 * width(text, size) for text, size, _, _ in self.head), default=0.0)
+        bars = _BAR_ROOM + 70 if self.has_bars else 0
+        self.width = max(self.right + bars, min(most, 760) + _PAD, 300.0) + _PAD
+        self.first = _PAD + 34 + sum(high for *_, high in self.head) + (14 if self.head else 0)
         self.row_y = {
             row.name: self.first + self.row_height * (i + 0.5) for i, row in enumerate(rows)
         }
@@ -152,22 +153,24 @@ class _Picture:
             f'<rect class="bg" width="{wide}" height="{high}"/>\n' + "\n".join(body) + "\n</svg>\n"
         )
 
-    def _head(self) -> list[str]:
-        view, y = self.view, self.top
-        parts = []
-        if view.title:
-            room = self.width - 2 * _PAD
-            parts.append(
-                _text(_PAD, y - 8, fit(clean(view.title), _TITLE, room), _TITLE, bold=True)
-            )
-        parts.append(_text(_PAD, y + 14, view.summary, 12.5, "mute"))
+    def _head_lines(self) -> list[tuple[str, float, str, int]]:
+        """Text, size, tone and height of the lines above the grid."""
+        view = self.view
+        lines = [(clean(view.title), _TITLE, "ink", 25)] if view.title else []
+        lines.append((view.summary, 12.5, "mute", 20))
         if view.result is not None:
             facts = dict(view.facts)
             said = one_line(facts["answer"], 60)
-            line = f"answer {said} · probability {facts['probability']} · {facts['tokens']} tokens"
-            parts.append(
-                _text(_PAD, y + 37, fit(line, 13.5, self.width - 2 * _PAD), 13.5, bold=True)
-            )
+            text = f"answer {said} · probability {facts['probability']} · tokens {facts['tokens']}"
+            lines.append((text, 13.5, "ink", 22))
+        return lines
+
+    def _head(self) -> list[str]:
+        parts, y = [], float(_PAD)
+        for text, size, tone, high in self.head:
+            y += high
+            line = fit(text, size, (self.width - 2 * _PAD) / 1.12)  # bold runs wider
+            parts.append(_text(_PAD, y - 6, line, size, tone, bold=tone == "ink"))
         return parts
 
     def _phases(self) -> list[str]:
@@ -181,11 +184,12 @@ class _Picture:
             )
             label = f"phase {phase}" if wide_enough else str(phase)
             parts.append(_text(x + w / 2, top + 16, label, 12, "mute", "middle", bold=True))
-            if self.pitch >= 22:
-                parts += [
-                    _text(self.lane_x[lane.id], top + 33, lane.id, 10.5, "mute", "middle")
-                    for lane in lanes
-                ]
+            # Narrow columns are numbered by fives.
+            parts += [
+                _text(self.lane_x[lane.id], top + 33, lane.id, 10.5, "mute", "middle")
+                for lane in lanes
+                if self.pitch >= 32 or int(lane.id[1:]) % 5 == 0
+            ]
         if self.bands and not wide_enough:
             parts.append(_text(self.grid - 12, top + 16, "phase", 12, "mute", "end"))
         return parts
@@ -257,7 +261,7 @@ class _Picture:
         parts: list[str] = []
         lines = []
         if self.has_weights:
-            lines.append(("weight", lambda lane: f"{lane.edge.weight:.2g}"))
+            lines.append(("weight", lambda lane: f"{lane.edge.weight:.2f}"))
         if self.has_boards:
             lines.append(
                 (
@@ -283,7 +287,7 @@ class _Picture:
         if not names:
             return [], y
         y += 30
-        x = _PAD + width("benched", 12.5) + 12
+        x = _PAD + 70.0
         start, parts = x, [_text(_PAD, y, "benched", 12.5, "mute", bold=True)]
         for name in names[:_MAX_CHIPS]:
             label = fit(clean(name), 12, 150)
@@ -311,6 +315,8 @@ class _Picture:
                 (used[0], "other", "another answer"),
                 (used[0], "none", "no answer"),
             ]
+        if any(lane.skipped for lane in self.view.lanes):
+            items.append((used[0], "idle", "dim: not opened"))
         y += 26
         x, parts = float(_PAD), []
         for mode, mark, label in items:
@@ -325,7 +331,7 @@ class _Picture:
 
 def _bead(x: float, y: float, r: float, mode: str, mark: str) -> str:
     """Circle, diamond or square by mode; hollow or crossed by what the member said."""
-    style = f'class="bead {mode}{" open" if mark in ("other", "none") else ""}"'
+    style = f'class="bead {mode}{" open" if mark in ("other", "none", "idle") else ""}"'
     if mode == "verify":
         d = r * 1.25
         corners = f"M{x:.1f} {y - d:.1f}l{d:.1f} {d:.1f}l{-d:.1f} {d:.1f}l{-d:.1f} {-d:.1f}z"

@@ -48,8 +48,8 @@ class Lane:
     board : Board or None
         Its board, if there is a result.
     marks : dict of str to str
-        Per member: ``"seat"`` without a result, else ``"same"`` as the final answer,
-        ``"other"`` answer, or ``"none"``.
+        Per member: ``"seat"`` without a result, ``"idle"`` in a group that never
+        opened, else ``"same"`` as the final answer, ``"other"`` answer, or ``"none"``.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Lane:
         edge = self.edge
         words = f"{self.id}: {edge.mode}, phase {edge.phase}: {', '.join(edge.members)}"
         if edge.weight != 1:
-            words += f"; weight {edge.weight:.2g}"
+            words += f"; weight {edge.weight:.2f}"
         if self.skipped:
             words += "; not opened"
         elif self.board is not None:
@@ -156,6 +156,8 @@ def _tokens(result: ResultLike | None) -> dict[str, int | None]:
 def _marks(edge: Hyperedge, board: Any, result: ResultLike | None) -> dict[str, str]:
     if board is None or result is None:
         return dict.fromkeys(edge.members, "seat")
+    if board.closed_by == "skipped" and not board.notes:
+        return dict.fromkeys(edge.members, "idle")
     last = {note.author: note.answer for note in board.notes}
     marks = {}
     for name in edge.members:
