@@ -110,7 +110,7 @@ class View:
         unknown = f" + {_count(usage.unknown, 'call')} of unknown length" if usage.unknown else ""
         facts = [
             ("answer", "no answer" if result.answer is None else str(result.answer)),
-            ("probability", f"{result.posterior:.0%}"),
+            ("probability", _percent(result.posterior)),
             ("tokens", f"{usage.total_tokens:,}{unknown}"),
             ("calls", f"{usage.calls}" + (f", {usage.failed} failed" if usage.failed else "")),
             ("decided by", result.finish),
@@ -164,6 +164,11 @@ def _marks(edge: Hyperedge, board: Any, result: ResultLike | None) -> dict[str, 
         answer = last.get(name)
         marks[name] = "none" if answer is None else "same" if answer == result.answer else "other"
     return marks
+
+
+def _percent(probability: float) -> str:
+    """Whole percents that never round up to certainty."""
+    return ">99%" if 0.99 < probability < 1 else f"{probability:.0%}"
 
 
 def _count(number: int, word: str) -> str:

@@ -12,6 +12,8 @@ from test_viewer_picture import HOSTILE
 
 from hyperagent import viewer
 from hyperagent.hypergraph import Hypergraph, anchors, build_anchor
+from hyperagent.llm import FunctionBackend
+from hyperagent.team import Agent, Team
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "rect", "circle", "path", "line"}
 
@@ -157,3 +159,21 @@ def test_terminal_codes_and_markup_are_shown_not_obeyed(
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
     if "[bold" in word:
         assert "[bold red]no[/]" in text
+
+
+@pytest.mark.parametrize("topology", ["self_consistency:k=3", "pair", "group", "cascade"])
+def test_the_result_of_a_real_team_is_shown(topology: str) -> None:
+    reply = "48 + 24 = 72\nNOTE\nanswer: 72\nconfidence: 0.9\nfact: half of 48 is 24"
+    team = Team(
+        [Agent("ann"), Agent("ben", role="verifier"), Agent("cy")],
+        topology=topology,
+        backend=FunctionBackend(lambda request: reply),
+    )
+    result = team.solve_sync("48 clips, then half as many. How many clips?")
+    roles = {"ann": "solver"}
+    page = Reader(viewer.html(result.topology, title="clips", roles=roles, result=result))
+    assert "half of 48 is 24" in page.text
+    assert f"{result.usage.total_tokens:,}" in page.text
+    text = show(viewer.terminal(result.topology, result=result))
+    assert "answer 72" in text
+    assert "answer 72" in viewer.svg(result.topology, result=result)

@@ -122,7 +122,7 @@ def test_a_thousand_agents_make_a_small_picture() -> None:
     edges = tuple(Hyperedge(tuple(nodes[j * 5 % 80] for j in range(i, i + 5))) for i in range(64))
     text = viewer.svg(Hypergraph(tuple(nodes), edges))
     root = parse(text)
-    assert "and 880 more" in text or "more" in text
+    assert re.search(r"and \d+ more", text)
     assert classes(root)["chip"] == 40
     assert len(text) < 400_000
     assert float(root.get("height")) < 3000
