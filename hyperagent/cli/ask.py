@@ -36,9 +36,7 @@ DEFAULT_TEAM = "math"
 
 
 def ask(
-    question: Annotated[
-        str, typer.Argument(metavar="QUESTION", help="The question; - reads standard input.")
-    ],
+    question: Annotated[str, typer.Argument(help="The question; - reads standard input.")],
     base_url: BaseUrl = None,
     model: Model = None,
     backend: BackendSpec = None,

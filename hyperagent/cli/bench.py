@@ -35,9 +35,7 @@ ENVIRONMENT_RANK = 1
 
 
 def bench(
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help="Data set, e.g. gsm8k, or a YAML study file.")
-    ],
+    task: Annotated[str, typer.Argument(help="Data set, e.g. gsm8k, or a YAML study file.")],
     topology: Annotated[
         list[str] | None,
         typer.Option(
@@ -154,7 +152,12 @@ def bench(
         if folder.exists():
             output.remark(f"stopped; the same command with --out {folder} --resume goes on")
         raise
-    _report(summary, folder, json=json, quiet=quiet)
+    if json:
+        output.json_result(summary.to_json())
+    else:
+        print_summary(summary)
+    if not quiet:
+        output.remark(f"written to {folder}")
     return output.FAILED if summary.failed else output.OK
 
 
@@ -227,16 +230,14 @@ def _run(
         raise run_sync(connect.explain(error, [llm.backend(spec, **options)], options)) from error
 
 
-def _report(summary: Summary, folder: Path, *, json: bool, quiet: bool) -> None:
-    from hyperagent.bench import footnotes, to_markdown, to_rich
+def print_summary(summary: Summary) -> None:
+    """The table: as wide as the terminal, as Markdown in a file or a pipe."""
+    from hyperagent.bench import to_markdown
+    from hyperagent.cli.table import summary_lines
 
-    if json:
-        output.json_result(summary.to_json())
-    elif sys.stdout.isatty():
-        output.console().print(to_rich(summary))
-        for note in footnotes(summary):
-            output.result(note)
-    else:
+    width = output.width_of(sys.stdout)
+    if width is None:
         output.result(to_markdown(summary).rstrip())
-    if not quiet:
-        output.remark(f"written to {folder}")
+        return
+    for line in summary_lines(summary, width):
+        output.result(line)

@@ -6,8 +6,8 @@ from hyperagent.cli.output import columns
 from hyperagent.team import Board, Result
 
 _ENDS = {
-    "gate": "closed by agreement",
-    "rounds": "closed without agreement",
+    "gate": "agreed",
+    "rounds": "not agreed",
     "skipped": "not opened or not finished",
 }
 
@@ -21,10 +21,10 @@ def _board(board: Board) -> list[str]:
     edge = board.edge
     end = _ENDS.get(board.closed_by, board.closed_by)
     if board.closed_by == "rounds" and len(edge.members) == 1:
-        end = "closed"
+        end = "alone"
     head = (
-        f"{board.id} ({edge.mode}, phase {edge.phase}): {', '.join(edge.members)}; "
-        f"{end}, agreement {board.agreement:.0%}"
+        f"{board.id}, {edge.mode}, phase {edge.phase}, {end} ({board.agreement:.0%}): "
+        f"{', '.join(edge.members)}"
     )
     notes = [
         (

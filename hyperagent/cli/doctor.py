@@ -37,7 +37,7 @@ def doctor(
     config: ConfigFile = None,
     json: AsJson = False,
 ) -> int:
-    """Check this installation: Python, settings, data, sandbox, server, plug-ins.
+    """Check Python, settings, data, sandbox and server.
 
     The exit code is 1 if something that was asked for does not work. Keys are never shown.
     """
@@ -45,13 +45,19 @@ def doctor(
     for finding in _findings({"base_url": base_url, "backend": backend, "data": data}, config):
         found.append(finding)
         if not json:
-            lines = finding.text.splitlines() or [""]
-            output.result(f"{finding.state:<5} {finding.subject:<10} {lines[0]}")
-            for line in lines[1:]:
-                output.result(" " * 17 + line)
+            output.result("\n".join(_lines(finding, output.width_of(sys.stdout))))
     if json:
         output.json_result([asdict(finding) for finding in found])
     return output.FAILED if any(finding.state == "bad" for finding in found) else output.OK
+
+
+def _lines(finding: Finding, width: int | None) -> list[str]:
+    margin = 16
+    head = f"{finding.state:<5} {finding.subject:<9}".ljust(margin)
+    # A settings file may have several faults, one a line.
+    text = [output.wrap(line, width and width - margin) for line in finding.text.splitlines()]
+    first, *more = [line for lines in text for line in lines] or [""]
+    return [(head + first).rstrip(), *(" " * margin + line for line in more)]
 
 
 def _findings(flags: dict[str, str | None], config: str | None) -> Iterator[Finding]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hyperagent import errors
 
@@ -117,6 +119,21 @@ def columns(rows: Iterable[Iterable[str]], *, indent: str = "") -> list[str]:
         indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
+
+
+def wrap(text: str, width: int | None, *, indent: str = "") -> list[str]:
+    """Lines of at most `width` characters, later ones behind `indent`; None: one line."""
+    text = clean(text)
+    if width is None:
+        return [text]
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Characters of a line of the terminal behind `stream`, None if it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def plural(count: int, noun: str) -> str:

@@ -18,12 +18,10 @@ OURS = "hyperagent"
 
 
 def plugins(
-    kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="Only this kind, e.g. backend.")
-    ] = None,
+    kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. backend.")] = None,
     json: AsJson = False,
 ) -> int:
-    """List backends, topologies, data sets, scorers and tools, with their origin.
+    """List backends, topologies, data sets and the like.
 
     A plug-in that cannot be loaded is marked as broken; it stops nothing.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hyperagent.cli import output
+from hyperagent.cli.bench import print_summary
 from hyperagent.cli.options import AsJson, TeamName
 from hyperagent.errors import ConfigError, HypergraphError, UnknownNameError
 
@@ -35,7 +35,6 @@ def show(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="[WHAT]",
             help="Team or topology by name, team file (.yaml), HIF "
             "file (.json) or run folder; the math team by default.",
         ),
@@ -139,16 +138,7 @@ def _show_run(run: Any, target: Path | None, *, json: bool) -> int:
     if json:
         output.json_result(run.summary.to_json())
     elif target is None:
-        if sys.stdout.isatty():
-            from hyperagent.bench import footnotes, to_rich
-
-            output.console().print(to_rich(run.summary))
-            for note in footnotes(run.summary):
-                output.result(note)
-        else:
-            from hyperagent.bench import to_markdown
-
-            output.result(to_markdown(run.summary).rstrip())
+        print_summary(run.summary)
         output.remark(f"--question {run.example} shows what was said about one question")
     return output.OK
 
