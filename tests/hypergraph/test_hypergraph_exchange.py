@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
 from hypergraph_strategies import hypergraphs
+from hypothesis import given, settings
 
 from hyperagent.errors import HypergraphError
 from hyperagent.hypergraph import Hyperedge, Hypergraph, anchors, build_anchor

@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
+from hypergraph_strategies import hypergraphs
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from hypergraph_strategies import hypergraphs
 
 from hyperagent.errors import HyperagentError, HypergraphError
 from hyperagent.hypergraph import MODES, Hyperedge, Hypergraph, agent_of
