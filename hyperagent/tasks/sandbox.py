@@ -84,6 +84,7 @@ class Bubblewrap:
     name = "bubblewrap"
     notice = ""
     needs_landlock = False
+    shell_codes = True  # It reports a signal that ended the program as 128 plus its number.
 
     def command(self) -> list[str]:
         """Words before the interpreter's own command line."""
@@ -110,11 +111,11 @@ class Landlock:
 
     name = "landlock"
     notice = (
-        "model-written programs run without a container (bubblewrap does not work here): "
-        "files, network, processes and signals are denied, but a program can see whether a path "
+        "model-written programs run without a container: files, network, processes and signals are denied, but a program can see whether a path "
         "exists and how large it is, and the host's name and kernel"
     )
     needs_landlock = True
+    shell_codes = False
 
     def command(self) -> list[str]:
         return []
@@ -329,6 +330,8 @@ class _Run:
             out, err, said, broke = self._read()
             self.kill()
             code = self.process.wait()
+            if self.road.shell_codes and code > 128:
+                code = 128 - code
         if said.startswith(b"refused "):
             raise SandboxError(f"{self.road.name}: {said[8:].decode('utf-8', 'replace')}")
         ok = not broke and said == b"passed " + self.nonce
@@ -380,6 +383,7 @@ def _reason(said: bytes, code: int, err: bytes) -> str:
     if said.startswith(b"failed "):
         return said[7:].decode("utf-8", "replace")
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        known = -code in set(signal.Signals)
+        return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
     told = err.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
     return f"left before its end with exit code {code}" + (f": {told}" if told else "")

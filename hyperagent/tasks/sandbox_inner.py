@@ -175,29 +175,27 @@ def run(orders, control):
     import types
 
     builtins.exit = builtins.quit = sys.exit  # Only the site module, left out here, has them.
-
-    write, read, leave = os.write, os.read, os._exit
+    # Kept, because the program may replace them; and importing may be impossible afterwards.
+    write, read, leave, show = os.write, os.read, os._exit, sys.__excepthook__
     sys.stdin = io.TextIOWrapper(io.BytesIO(orders["stdin"].encode()), encoding="utf-8")
     sys.argv = ["program"]
     name = "program" if orders["tests"] else "__main__"
     module = sys.modules[name] = types.ModuleType(name)
+    verdict, status = "", 0
     try:
         exec(compile(orders["code"], "<program>", "exec"), module.__dict__)
         if orders["tests"]:
             exec(compile(orders["tests"], "<tests>", "exec"), module.__dict__)
     except SystemExit as stop:
         if orders["tests"] or stop.code not in (None, 0):
-            verdict = f"SystemExit: {stop.code}"
-        else:
-            verdict = ""
+            verdict, status = f"SystemExit: {stop.code}", 1
+            if isinstance(stop.code, int):
+                status = stop.code & 255
     except BaseException as error:
-        import traceback
-
-        kept = error.__traceback__.tb_next if error.__traceback__ else None
-        traceback.print_exception(type(error), error, kept)
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+        show(type(error), error, error.__traceback__)
         verdict = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
-    else:
-        verdict = ""
+        status = 1
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -207,7 +205,7 @@ def run(orders, control):
         write(control, b"failed " + verdict.encode("utf-8", "replace"))
     else:
         write(control, b"passed " + read(control, 64))
-    leave(1 if verdict else 0)
+    leave(status)
 
 
 def main():
