@@ -344,7 +344,8 @@ class Slices(Groups):
         total: Tensor | None = None
         for s in self.parts:
             p = self._tensor(x, s)
-            picked = p.movedim(s.dim, 0).index_select(0, s.index.to(p.device)).flatten(1)
+            picked = p.movedim(s.dim, 0).index_select(0, s.index.to(p.device))
+            picked = picked.unsqueeze(-1).flatten(1)  # a vector has one entry a position
             # Squares in float32 at least: the norm of a half-precision filter overflows.
             wide = picked.float() if picked.dtype.itemsize < 4 else picked
             squares = torch.linalg.vector_norm(wide, dim=1).square()
