@@ -92,6 +92,8 @@ class Summary:
         Spent on reliabilities and threshold, counted as if no call had been shared.
     decisions : dict
         Measured values that the run used: reliabilities, threshold, sizes of matched rows.
+    replayed : bool
+        Whether all replies came from records, so that nothing was paid at all.
     left_out : int
         Questions that a replay has no reply for.
     stopped : str
@@ -109,6 +111,7 @@ class Summary:
     made_calls: int = 0
     calibration_tokens: int = 0
     decisions: dict[str, Any] = field(default_factory=dict)
+    replayed: bool = False
     left_out: int = 0
     stopped: str = ""
     currency: str = ""
@@ -269,7 +272,8 @@ def footnotes(summary: Summary) -> list[str]:
         notes.append("~ estimated from characters, not reported by a server.")
     if any(row.unknown for row in summary.rows):
         notes.append("+ some calls have no known token count; the mean leaves them out.")
-    notes.append(f"Calls really made: {summary.made_calls:,}, {summary.made_tokens:,} tokens.")
+    made = "Replies replayed from records, none paid for" if summary.replayed else "Calls made"
+    notes.append(f"{made}: {summary.made_calls:,}, {summary.made_tokens:,} tokens.")
     if summary.calibration_tokens:
         notes.append(
             f"Calibration on training and validation questions: "

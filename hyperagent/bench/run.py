@@ -293,6 +293,7 @@ class _Bench:
             made_calls=folder.tally.calls,
             calibration_tokens=calibrate.spent(folder.samples.values()),
             decisions=dict(folder.decisions),
+            replayed=not any(getattr(b, "cacheable", True) for b in _distinct(self.team)),
             left_out=self.questions.left_out,
             stopped=stopped,
             currency=prices.currency if prices else "",

@@ -111,7 +111,8 @@ class Runner:
 
     async def _one(self, item: Item, state: State) -> None:
         rows: list[LedgerRow] = []
-        ledger = Ledger(on_row=partial(self._note_call, item.key, item.costs, rows, state))
+        costs = item.costs
+        ledger = Ledger(on_row=partial(self._note_call, item.key, costs, rows, state))
         graph = None
         try:
             result = await item.team.solve(
@@ -133,7 +134,7 @@ class Runner:
             if isinstance(error, BackendError) and error.fatal:
                 raise
             record = error_record(item, error, "error", rows, self.prices)
-        self.folder.add_sample(record, graph)
+        self.folder.add_sample(record, graph, paid=costs)
         state.count(record)
         self._judge(record, state)
 

@@ -74,7 +74,10 @@ def mcnemar(first_only: int, second_only: int) -> float:
     if first_only < 0 or second_only < 0:
         raise ValueError(f"counts must be >= 0, got {first_only!r} and {second_only!r}")
     n, k = first_only + second_only, min(first_only, second_only)
-    tail = sum(math.comb(n, i) for i in range(k + 1))
+    tail, binomial = 0, 1
+    for i in range(k + 1):
+        tail += binomial
+        binomial = binomial * (n - i) // (i + 1)
     # Integers are exact here; a float of 2**n would overflow beyond n = 1023.
     return min(1.0, 2 * tail / (1 << n))
 

@@ -71,12 +71,14 @@ class RunFolder:
     def add_call(self, item: str, row: LedgerRow, *, paid: bool = True) -> None:
         """Write down a call as soon as it has ended.
 
-        A `paid` one is on the disk when this returns; the others at the latest with their sample.
+        A `paid` one is on the disk when this returns, another within a second.
         """
         self._calls.append({"item": item, "start": self.start, **row.to_json()}, sync=paid)
         self.tally.add(item, row)
 
-    def add_sample(self, record: dict[str, Any], graph: Hypergraph | None) -> None:
+    def add_sample(
+        self, record: dict[str, Any], graph: Hypergraph | None, *, paid: bool = True
+    ) -> None:
         """Write down a finished sample; its topology first, so that none is ever missing."""
         if graph is not None:
             name = f"{graph.digest()}.hif.json"
@@ -84,8 +86,9 @@ class RunFolder:
                 text = json.dumps(graph.canonical().to_hif(), sort_keys=True)
                 replace_file(self.path / "topologies" / name, self.scrub(text) + "\n")
                 self._topologies.add(name)
-        self._calls.sync()
-        self._samples.append({"start": self.start, **record})
+        if paid:
+            self._calls.sync()
+        self._samples.append({"start": self.start, **record}, sync=paid)
         self.samples[record["item"]] = {"start": self.start, **record}
 
     def decide(self, key: str, value: Any) -> Any:

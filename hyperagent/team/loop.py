@@ -28,13 +28,20 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
 
     An interrupt (Ctrl-C) cancels the coroutine, waits until it has cleaned up, and is raised again.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
+    finished = threading.Event()
+
+    async def tracked() -> T:
+        try:
+            return await coroutine
+        finally:
+            finished.set()
+
+    future = asyncio.run_coroutine_threadsafe(tracked(), _background_loop())
     try:
         return future.result()
     except BaseException:
         if not future.done():
-            finished = threading.Event()
-            future.add_done_callback(lambda _: finished.set())
+            # A cancelled future is done at once; the coroutine is when it has cleaned up.
             future.cancel()
             finished.wait(timeout=5)
         raise

@@ -152,6 +152,38 @@ def test_killed_20_times_a_run_ends_the_same_and_pays_only_for_calls_in_flight(
         assert kills >= 18
 
 
+def test_an_interrupted_run_can_be_resumed(tmp_path: Path, zygote: Zygote) -> None:
+    data = write_sums(tmp_path / "data", 25)
+    (tmp_path / "team.yaml").write_text(TEAM)
+    with LoopbackServer(Answer(delay=0.03), reply=say) as server:
+        order = {
+            "config": {
+                **SETTINGS,
+                "team": str(tmp_path / "team.yaml"),
+                "backend": f"openai:tiny@{server.url}",
+            },
+            "data_dir": str(data),
+            "out": str(tmp_path / "run"),
+        }
+        pid = zygote.start(**order, resume=False)
+        deadline = time.monotonic() + 20
+        while len(server.requests) < 40:
+            assert time.monotonic() < deadline, zygote.stderr.read_text()
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGINT)
+        assert zygote.wait() != 0
+        assert "KeyboardInterrupt" in zygote.stderr.read_text()
+        calls = read_lines(tmp_path / "run" / "calls.jsonl")
+        cancelled = sum(call["error"] == "CancelledError" for call in calls)
+        # Everything that was sent is on the ledger, the calls that were given up too.
+        assert paid_calls(tmp_path / "run") == len(server.requests)
+        zygote.start(**order, resume=True)
+        assert zygote.wait() == 0, zygote.stderr.read_text()
+        made = chat_calls(server)
+        assert sum(made.values()) - len(made) <= cancelled
+        assert len(outcome(tmp_path / "run")) == 50
+
+
 def paid_calls(out: Path) -> int:
     """Calls on the ledger that went to the server."""
     return sum(not call["from_cache"] for call in read_lines(out / "calls.jsonl"))
