@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +56,8 @@ def download(official: Official, relative: str, *, timeout: float = 60.0) -> Pat
         If the address does not answer, or the file is not the one with that checksum. The
         cache is then unchanged.
     """
+    import urllib.request  # Loads an HTTP client that reading local files has no use for.
+
     target = cache_dir() / "data" / relative
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -70,7 +70,7 @@ def download(official: Official, relative: str, *, timeout: float = 60.0) -> Pat
                     while chunk := reply.read(1 << 16):
                         digest.update(chunk)
                         file.write(chunk)
-            except (urllib.error.URLError, OSError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 raise DataError(f"cannot download {official.url}: {error}") from error
             file.flush()
             os.fsync(file.fileno())

@@ -111,8 +111,9 @@ class Landlock:
 
     name = "landlock"
     notice = (
-        "model-written programs run without a container: files, network, processes and signals are denied, but a program can see whether a path "
-        "exists and how large it is, and the host's name and kernel"
+        "model-written programs run without a container: files, network, processes and signals "
+        "are denied, but a program can see whether a path exists and how large it is, and the "
+        "host's name and kernel"
     )
     needs_landlock = True
     shell_codes = False
