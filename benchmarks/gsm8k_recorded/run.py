@@ -156,7 +156,7 @@ def draw_figure(results: dict[str, Any], path: Path) -> None:
             panel.annotate(letter, (tokens, 100 * value), xytext=(5, 5), textcoords="offset points")
         panel.set_xlim(left=0)
         panel.set_title(TITLES[name], fontsize=9)
-        panel.set_xlabel("tokens per question (estimated); squares: with the anytime stop")
+        panel.set_xlabel("tokens per question (estimated)")
         panel.grid(alpha=0.3)
         panel.legend(
             loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=7, frameon=False,
