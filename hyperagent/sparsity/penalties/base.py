@@ -132,6 +132,7 @@ class Elementwise(Penalty):
     """
 
     parameters: ClassVar[tuple[str, ...]]
+    _single_pass: ClassVar[bool] = False  # `_solve` reads v once: pieces would only cost a copy
 
     @staticmethod
     @abstractmethod
@@ -172,7 +173,8 @@ class Elementwise(Penalty):
         tensors = [x for x in (step, *arguments) if isinstance(x, Tensor)]
         if torch.is_grad_enabled() and any(x.requires_grad for x in (v, *tensors)):
             return _Prox.apply(self, v, step, *arguments)
-        if tensors or v.device.type != "cpu" or v.numel() <= _CHUNK or not v.is_contiguous():
+        whole = tensors or self._single_pass or v.device.type != "cpu" or not v.is_contiguous()
+        if whole or v.numel() <= _CHUNK:
             return self._solve(v.detach(), step, *arguments)
         out = torch.empty_like(v)
         flat = v.detach().view(-1)
