@@ -147,11 +147,16 @@ def resolve(flags: Mapping[str, Any] | None = None, *, file: str | None = None) 
     origins = dict.fromkeys(Settings.model_fields, DEFAULT)
     ranks = dict.fromkeys(Settings.model_fields, len(layers))
     for rank, (place, layer) in reversed(list(enumerate(layers))):
-        _check(layer, place)
+        if place not in ("flag", "environment"):
+            _check(layer, place)
         for key, value in layer.items():
             merged[key] = value
             ranks[key] = rank
             origins[key] = _variable(key) if place == "environment" else place
+            if place == "flag":
+                _check({key: value}, f"--{key.replace('_', '-')}")
+            elif place == "environment":
+                _check({key: value}, origins[key])
     values = validate(Settings, merged, "settings")
     if values.api_key is not None:
         output.keep_secret(values.api_key.get_secret_value())
