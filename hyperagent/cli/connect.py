@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,8 +21,8 @@ from hyperagent.llm import Backend
 from hyperagent.llm.openai_compat import OPENAI_URL
 from hyperagent.team import load_team_file
 
-LISTING_SECONDS = 10.0
-"""A server that lists its models does so at once, or not at all."""
+LISTING_SECONDS = 15.0
+"""A server that lists its models does so soon or not at all. More than the time to connect."""
 
 
 @runtime_checkable
@@ -136,10 +137,11 @@ async def check_servers(backends: Iterable[Backend]) -> None:
         if isinstance(backend, Server) and backend.base_url not in {*asked, OPENAI_URL}:
             asked.add(backend.base_url)
             try:
-                await backend.list_models()
+                async with asyncio.timeout(LISTING_SECONDS):
+                    await backend.list_models()
             except (ConnectFailed, AuthenticationFailed):
                 raise
-            except BackendError:
+            except (BackendError, TimeoutError):
                 continue
 
 

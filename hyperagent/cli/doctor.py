@@ -177,7 +177,8 @@ def _backend(resolved: Resolved) -> Finding:
         if spec is None:
             found = run_sync(connect.models_of_server(resolved.options()))
             return Finding("ok", "backend", f"{_address(resolved)} answers: {_some(found)}")
-        backend = llm.backend(spec, **resolved.options())
+        options = {**resolved.options(), "timeout": connect.LISTING_SECONDS}
+        backend = llm.backend(spec, **options)
         if not isinstance(backend, connect.Server):
             return Finding("ok", "backend", backend.name)
         found = run_sync(_list(backend))

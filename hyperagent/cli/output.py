@@ -42,6 +42,8 @@ _SECRET_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 """Anything shorter would hit ordinary text."""
 
+WIDTH_OF_A_FILE = 160
+
 _secrets: set[str] = set()
 
 
@@ -98,7 +100,9 @@ def console(*, stderr: bool = False) -> Console:
     """A rich console; it honours ``NO_COLOR`` and the width of the terminal."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    # A file has no width; rich would take 80 characters and squeeze tables into them.
+    width = None if width_of(sys.stderr if stderr else sys.stdout) else WIDTH_OF_A_FILE
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 @contextmanager

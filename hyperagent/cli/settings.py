@@ -72,7 +72,7 @@ class Resolved:
     ----------
     values : Settings
     origins : dict of str to str
-        For each key ``"flag"``, the name of a variable, the path of a file, or ``"default"``.
+        For each key a flag, the name of a variable, the path of a file, or ``"default"``.
     ranks : dict of str to int
         0 for a flag, 1 for the environment, 2 and more for files; a default ranks last.
     files : tuple of str
@@ -139,44 +139,44 @@ def resolve(flags: Mapping[str, Any] | None = None, *, file: str | None = None) 
     ConfigError
         Naming the place, the key and, for an unknown key, the nearest known one.
     """
-    layers = [("flag", {k: v for k, v in (flags or {}).items() if v is not None})]
-    layers.append(("environment", _environment()))
+    given = {k: v for k, v in (flags or {}).items() if v is not None}
     files = _files(file)
-    layers += [(str(path), _file(path)) for path in files]
+    layers: list[_Layer] = [
+        {key: (value, f"--{key.replace('_', '-')}") for key, value in given.items()},
+        _environment(),
+        *({key: (value, str(path)) for key, value in _file(path).items()} for path in files),
+    ]
     merged: dict[str, Any] = {}
     origins = dict.fromkeys(Settings.model_fields, DEFAULT)
     ranks = dict.fromkeys(Settings.model_fields, len(layers))
-    for rank, (place, layer) in reversed(list(enumerate(layers))):
-        if place not in ("flag", "environment"):
-            _check(layer, place)
-        for key, value in layer.items():
-            merged[key] = value
-            ranks[key] = rank
-            origins[key] = _variable(key) if place == "environment" else place
-            if place == "flag":
-                _check({key: value}, f"--{key.replace('_', '-')}")
-            elif place == "environment":
-                _check({key: value}, origins[key])
+    for rank, layer in reversed(list(enumerate(layers))):
+        for key, (value, place) in layer.items():
+            _check(key, value, place)
+            merged[key], origins[key], ranks[key] = value, place, rank
     values = validate(Settings, merged, "settings")
     if values.api_key is not None:
         output.keep_secret(values.api_key.get_secret_value())
     return Resolved(values, origins, ranks, tuple(map(str, files)))
 
 
-def _check(layer: Mapping[str, Any], place: str) -> None:
+_Layer = dict[str, tuple[Any, str]]
+"""By key the value and where exactly it stands."""
+
+
+def _check(key: str, value: Any, place: str) -> None:
     """Meet a wrong key or value while it is known where it stands."""
-    key = layer.get("api_key")
-    if key is not None and not isinstance(key, str | SecretStr):
+    if key == "api_key" and not isinstance(value, str | SecretStr):
         # The usual message would show the value.
         raise ConfigError(f"{place}: api_key must be a string; put it in quotes")
-    validate(Settings, dict(layer), place)
+    validate(Settings, {key: value}, place)
 
 
-def _environment() -> dict[str, Any]:
-    found = dict(EnvSettingsSource(Settings)())
+def _environment() -> _Layer:
+    own = EnvSettingsSource(Settings)()
+    found = {key: (value, PREFIX + key.upper()) for key, value in own.items()}
     for key, variable in SERVICE_VARIABLES.items():
         if key not in found and os.environ.get(variable):
-            found[key] = os.environ[variable]
+            found[key] = os.environ[variable], variable
     known = [*(PREFIX + key.upper() for key in Settings.model_fields), *_OTHER_VARIABLES]
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known:
@@ -184,11 +184,6 @@ def _environment() -> dict[str, Any]:
             hint = f"; did you mean {near[0]}?" if near else ""
             output.remark(f"warning: nothing reads the variable {name}{hint}")
     return found
-
-
-def _variable(key: str) -> str:
-    own = PREFIX + key.upper()
-    return own if os.environ.get(own) else SERVICE_VARIABLES.get(key, own)
 
 
 def user_file() -> Path:

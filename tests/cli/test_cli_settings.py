@@ -72,7 +72,9 @@ def test_a_flag_goes_before_environment_before_file_before_default(data):
         expected = field.default if place is None else layers[place][key]
         assert plain(getattr(found.values, key)) == expected, key
         origin = found.origins[key]
-        if place == "environment":
+        if place == "flag":
+            assert origin == f"--{key.replace('_', '-')}"
+        elif place == "environment":
             assert origin == PREFIX + key.upper()
         elif place == "user":
             assert origin.endswith(".config/hyperagent/hyperagent.yaml")
