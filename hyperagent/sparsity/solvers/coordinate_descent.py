@@ -195,7 +195,9 @@ def _inner(
     own = x[members]
     pull = known - gram @ own
     before: bytes | None = None
-    for sweep in range(1, sweeps + 1):
+    used = 0
+    while used < sweeps:
+        used += 1
         moved = np.abs(kernel.prox(own + pull / kernel.squares) - own) * kernel.squares
         if moved.max(initial=0.0) <= goal:
             break
@@ -205,7 +207,7 @@ def _inner(
             pull = known - gram @ own
         before = pattern
     x[members] = own
-    return sweep
+    return used
 
 
 class _Firm:
