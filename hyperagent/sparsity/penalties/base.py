@@ -36,8 +36,8 @@ class Penalty(ABC):
         Whether the penalty sees the numbers themselves and not their magnitudes (boxes).
     """
 
-    separable: ClassVar[bool] = True
-    signed: ClassVar[bool] = False
+    separable: bool = True
+    signed: bool = False
 
     @property
     @abstractmethod
@@ -132,6 +132,8 @@ class Elementwise(Penalty):
     """
 
     parameters: ClassVar[tuple[str, ...]]
+    two_wells: ClassVar[bool] = False
+    """Whether for every step the prox objective has only 0 and one other local minimum."""
     _single_pass: ClassVar[bool] = False  # `_solve` reads v once: pieces would only cost a copy
 
     @staticmethod

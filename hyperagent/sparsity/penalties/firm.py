@@ -81,6 +81,7 @@ class MCP(Elementwise):
     """
 
     parameters = ("lam", "gamma")
+    two_wells = True
 
     def __init__(self, lam: Number, gamma: Number) -> None:
         self.lam = checks.weight("lam", lam)
@@ -125,6 +126,7 @@ class CEL0(Elementwise):
     """
 
     parameters = ("lam", "norm")
+    two_wells = True
 
     def __init__(self, lam: Number, norm: Number = 1.0) -> None:
         self.lam = checks.weight("lam", lam)

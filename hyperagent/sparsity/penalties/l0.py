@@ -26,6 +26,7 @@ class L0(Elementwise):
     """
 
     parameters = ("lam",)
+    two_wells = True
     _single_pass = True
 
     def __init__(self, lam: Number) -> None:

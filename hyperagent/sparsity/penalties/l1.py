@@ -32,6 +32,7 @@ class L1(Elementwise):
     """
 
     parameters = ("lam",)
+    two_wells = True
     _single_pass = True
 
     def __init__(self, lam: Number) -> None:

@@ -38,6 +38,7 @@ class LogSum(Elementwise):
     """
 
     parameters = ("lam", "eps")
+    two_wells = True
 
     def __init__(self, lam: Number, eps: Number) -> None:
         self.lam = checks.weight("lam", lam)

@@ -41,6 +41,7 @@ class Lq(Elementwise):
     """
 
     parameters = ("lam", "q")
+    two_wells = True
 
     def __init__(self, lam: Number, q: Number) -> None:
         self.lam = checks.weight("lam", lam)
