@@ -2,7 +2,7 @@
 
 from hyperagent.bench.plan import BASELINES, BenchConfig, Row
 from hyperagent.bench.progress import Progress, make_progress
-from hyperagent.bench.report import RowSummary, Summary, footnotes, to_markdown, to_rich
+from hyperagent.bench.report import RowSummary, Summary, footnotes, to_markdown
 from hyperagent.bench.run import run_bench
 from hyperagent.bench.store import RunFolder, open_folder
 
@@ -19,5 +19,4 @@ __all__ = [
     "open_folder",
     "run_bench",
     "to_markdown",
-    "to_rich",
 ]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hyperagent.bench import statistics
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -273,7 +270,7 @@ def footnotes(summary: Summary) -> list[str]:
     if any(row.unknown for row in summary.rows):
         notes.append("+ some calls have no known token count; the mean leaves them out.")
     made = "Replies replayed from records, none paid for" if summary.replayed else "Calls made"
-    notes.append(f"{made}: {summary.made_calls:,}, {summary.made_tokens:,} tokens.")
+    notes.append(f"{made}: {summary.made_calls:,} with {summary.made_tokens:,} tokens.")
     if summary.calibration_tokens:
         notes.append(
             f"Calibration on training and validation questions: "
@@ -301,17 +298,3 @@ def to_markdown(summary: Summary) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{'|'.join('---' for _ in heads)}|"]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in cells(summary)]
     return "\n".join([*lines, "", *(f"- {note}" for note in footnotes(summary))]) + "\n"
-
-
-def to_rich(summary: Summary) -> Table:
-    """The table for a terminal; the caller prints it and the `footnotes`."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=f"{summary.task}", caption_justify="left")
-    left = {"row", "verdict"}
-    for head in headings(summary):
-        table.add_column(escape(head), justify="left" if head in left else "right")
-    for row in cells(summary):
-        table.add_row(*(escape(cell) for cell in row))
-    return table

@@ -198,7 +198,8 @@ class Team:
         if isinstance(task, str):
             task = Task(task)
         design = None if hypergraph is not None else self.design(task, seed=seed)
-        graph = hypergraph if design is None else design.hypergraph
+        # Canonical, so that e0, e1, … mean the same groups here, on the ledger and in HIF files.
+        graph = (hypergraph if design is None else design.hypergraph).canonical()
         own = Ledger(parent=ledger)
         # One wrapper for each model, not for each agent: a thousand agents may share one.
         wrapped = {
