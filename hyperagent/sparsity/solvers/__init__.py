@@ -1,35 +1,43 @@
-"""Solvers for 1/2 ||A x - y||^2 + penalty, and for the penalty under a bound on the misfit."""
+"""Solvers of ``1/2 ||A x - y||^2 + pen(x)`` and of its relatives.
+
+Imported at once, not lazily: several functions bear the name of their module, and only a
+finished import makes ``solvers.ista`` the function for certain.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from hyperagent.sparsity.solvers.admm import admm
+from hyperagent.sparsity.solvers.coordinate_descent import coordinate_descent
+from hyperagent.sparsity.solvers.csalsa import Constrained, csalsa
+from hyperagent.sparsity.solvers.debias import debias
+from hyperagent.sparsity.solvers.denoise import TV, PnP, Scaled
+from hyperagent.sparsity.solvers.dictionary import Dictionary, learn_dictionary
+from hyperagent.sparsity.solvers.ista import ista
+from hyperagent.sparsity.solvers.operators import (
+    Dense,
+    Functional,
+    Linear,
+    adjoint_gap,
+    as_linear,
+)
+from hyperagent.sparsity.solvers.solution import Solution
 
-if TYPE_CHECKING:
-    from hyperagent.sparsity.solvers.operators import (
-        Dense,
-        Functional,
-        Linear,
-        adjoint_gap,
-        as_linear,
-    )
-
-_HOME = {
-    "Dense": "operators",
-    "Functional": "operators",
-    "Linear": "operators",
-    "adjoint_gap": "operators",
-    "as_linear": "operators",
-}
-
-__all__ = ["Dense", "Functional", "Linear", "adjoint_gap", "as_linear"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = [
+    "TV",
+    "Constrained",
+    "Dense",
+    "Dictionary",
+    "Functional",
+    "Linear",
+    "PnP",
+    "Scaled",
+    "Solution",
+    "adjoint_gap",
+    "admm",
+    "as_linear",
+    "coordinate_descent",
+    "csalsa",
+    "debias",
+    "ista",
+    "learn_dictionary",
+]

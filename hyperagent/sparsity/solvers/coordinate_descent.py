@@ -26,12 +26,13 @@ from hyperagent.sparsity.penalties.l1 import L1, GroupLasso
 from hyperagent.sparsity.solvers.solution import Solution
 
 
+@torch.no_grad()
 def coordinate_descent(
-    A: Tensor,
+    matrix: Tensor,
     y: Tensor,
     penalty: Penalty,
     *,
-    x0: Tensor | None = None,
+    start: Tensor | None = None,
     tol: float = 1e-8,
     sweeps: int = 10_000,
     working_set: int = 20,
@@ -44,15 +45,15 @@ def coordinate_descent(
 
     Parameters
     ----------
-    A : (M, N) real tensor
-        Dense matrix. A column that is zero gets the minimiser of its penalty, 0.
+    matrix : (M, N) real tensor
+        A, dense. A column that is zero gets the minimiser of its penalty, 0.
     y : (M,) or (B, M) real tensor
         Data; a batch is solved one item after the other.
     penalty : Penalty
         Separable. Its parameters may be tensors of shape (N,). L1, group lasso weights on
         elements, L0, MCP and CEL0 run on a threshold kernel; others call their prox for
         every entry, which is right but some ten times slower.
-    x0 : tensor of the shape of x, optional
+    start : tensor of the shape of x, optional
         Start, 0 by default.
     tol : float
         Stop when the optimality residual of every entry is below ``tol max |A^T y|``.
@@ -75,41 +76,42 @@ def coordinate_descent(
 
     Notes
     -----
-    Runs on the CPU. Screening uses the dtype of `A`, the working set float64.
+    Runs on the CPU. Screening uses the dtype of `matrix`, the working set float64.
 
     References
     ----------
     Bertrand et al., "Beyond L1: faster and better sparse models with skglm", NeurIPS 2022
     (working sets for penalties that are not convex). The Newton jumps are ours.
     """
-    checks.finite("A", A, complex_ok=False)
+    checks.finite("matrix", matrix, complex_ok=False)
     checks.finite("y", y, complex_ok=False)
-    if A.ndim != 2 or y.ndim not in (1, 2) or y.shape[-1] != A.shape[0]:
+    if matrix.ndim != 2 or y.ndim not in (1, 2) or y.shape[-1] != matrix.shape[0]:
         raise SparsityError(
-            f"A must be (M, N) and y (M,) or (B, M), got {tuple(A.shape)} and {tuple(y.shape)}"
+            "matrix must be (M, N) and y (M,) or (B, M), got "
+            f"{tuple(matrix.shape)} and {tuple(y.shape)}"
         )
     if not penalty.separable:
         raise SparsityError(f"penalty must be separable, got {penalty!r}")
     checks.positive("tol", tol)
     checks.count("sweeps", sweeps, 1)
     checks.count("working_set", working_set, 1)
-    shape = (*y.shape[:-1], A.shape[1])
-    if x0 is not None:
-        checks.finite("x0", x0, complex_ok=False)
-        if x0.shape != torch.Size(shape):
-            raise SparsityError(f"x0 must have the shape {shape}, got {tuple(x0.shape)}")
+    shape = (*y.shape[:-1], matrix.shape[1])
+    if start is not None:
+        checks.finite("start", start, complex_ok=False)
+        if start.shape != torch.Size(shape):
+            raise SparsityError(f"start must have the shape {shape}, got {tuple(start.shape)}")
 
-    matrix = A.detach().cpu().numpy()
-    squares = np.einsum("mn,mn->n", matrix, matrix).astype(np.float64)
+    a = matrix.detach().cpu().numpy()
+    squares = np.einsum("mn,mn->n", a, a).astype(np.float64)
     rows = np.atleast_2d(y.detach().cpu().numpy())
     starts = np.zeros((len(rows), shape[-1]))
-    if x0 is not None:
-        starts = np.atleast_2d(x0.detach().cpu().double().numpy()).copy()
+    if start is not None:
+        starts = np.atleast_2d(start.detach().cpu().double().numpy()).copy()
     with checks.trusted():
         kernel = _kernel(penalty, squares)
         found = [
-            _one(matrix, row, squares, kernel, start, tol, sweeps, working_set)
-            for row, start in zip(rows, starts, strict=True)
+            _one(a, row, squares, kernel, first, tol, sweeps, working_set)
+            for row, first in zip(rows, starts, strict=True)
         ]
         x = torch.as_tensor(np.stack([f.x for f in found]))
         fit = torch.as_tensor([f.fit for f in found], dtype=torch.float64)
@@ -119,9 +121,9 @@ def coordinate_descent(
     converged = torch.tensor([f.converged for f in found])
     one = y.ndim == 1
     return Solution(
-        x=(x[0] if one else x).to(dtype=A.dtype, device=A.device),
-        objective=(objective[0] if one else objective).to(A.dtype),
-        residual=(residual[0] if one else residual).to(A.dtype),
+        x=(x[0] if one else x).to(dtype=matrix.dtype, device=matrix.device),
+        objective=(objective[0] if one else objective).to(matrix.dtype),
+        residual=(residual[0] if one else residual).to(matrix.dtype),
         iterations=max((f.sweeps for f in found), default=0),
         converged=converged[0] if one else converged,
     )

@@ -9,7 +9,8 @@ from hyperagent.errors import SparsityError
 from hyperagent.sparsity import checks
 
 
-def debias(A: Tensor, y: Tensor, x: Tensor) -> Tensor:
+@torch.no_grad()
+def debias(matrix: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """``argmin ||A z - y||^2`` over all z that are zero wherever `x` is.
 
     Comparing its misfit with that of `x` tells how much of a penalty's misfit is shrinkage
@@ -17,8 +18,8 @@ def debias(A: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
     Parameters
     ----------
-    A : (M, N) tensor
-        Real or complex.
+    matrix : (M, N) tensor
+        A, real or complex.
     y : (M,) or (B, M) tensor
     x : (N,) or (B, N) tensor
         Only its support counts.
@@ -33,19 +34,19 @@ def debias(A: Tensor, y: Tensor, x: Tensor) -> Tensor:
     SparsityError
         For NaN or shapes that do not fit.
     """
-    checks.finite("A", A)
+    checks.finite("matrix", matrix)
     checks.finite("y", y)
     checks.finite("x", x)
     if (
-        A.ndim != 2
-        or y.shape[-1:] != A.shape[:1]
-        or x.shape[-1:] != A.shape[1:]
+        matrix.ndim != 2
+        or y.shape[-1:] != matrix.shape[:1]
+        or x.shape[-1:] != matrix.shape[1:]
         or x.shape[:-1] != y.shape[:-1]
         or x.ndim > 2
     ):
         raise SparsityError(
-            "A, y and x must be (M, N), (M,) or (B, M), and (N,) or (B, N), got "
-            f"{tuple(A.shape)}, {tuple(y.shape)}, {tuple(x.shape)}"
+            "matrix, y and x must be (M, N), (M,) or (B, M), and (N,) or (B, N), got "
+            f"{tuple(matrix.shape)}, {tuple(y.shape)}, {tuple(x.shape)}"
         )
     rows, data = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
     on = rows != 0
@@ -56,7 +57,7 @@ def debias(A: Tensor, y: Tensor, x: Tensor) -> Tensor:
     # columns, to which least squares of least norm gives 0.
     order = torch.sort(on.to(torch.int8), dim=1, descending=True, stable=True).indices[:, :width]
     real = on.gather(1, order)
-    columns = A.mT[order] * real.unsqueeze(-1)
+    columns = matrix.mT[order] * real.unsqueeze(-1)
     found = torch.linalg.pinv(columns.mT) @ data.unsqueeze(-1)
     out = torch.zeros_like(rows).scatter(1, order, found.squeeze(-1) * real)
     return out.reshape(x.shape)

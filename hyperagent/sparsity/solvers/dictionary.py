@@ -98,6 +98,7 @@ class Dictionary:
         return reached
 
 
+@torch.no_grad()
 def learn_dictionary(
     patches: Tensor,
     atoms: int,

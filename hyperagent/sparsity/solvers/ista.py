@@ -13,13 +13,14 @@ from hyperagent.sparsity.solvers.operators import Linear, as_linear
 from hyperagent.sparsity.solvers.solution import Solution
 
 
+@torch.no_grad()
 def ista(
-    A: Linear | Tensor,
+    operator: Linear | Tensor,
     y: Tensor,
     penalty: Penalty,
     *,
     groups: Groups | None = None,
-    x0: Tensor | None = None,
+    start: Tensor | None = None,
     step: float | None = None,
     iterations: int = 500,
     momentum: bool = False,
@@ -31,15 +32,15 @@ def ista(
 
     Parameters
     ----------
-    A : Linear or (M, N) tensor
-        Real or complex.
+    operator : Linear, or (m, n) tensor
+        A, real or complex.
     y : (..., *codomain) tensor
         Data; leading dimensions are a batch of independent problems.
     penalty : Penalty
     groups : Groups, optional
         Single entries by default. Groups must leave batch dimensions alone, i.e. name
         dimensions from the right.
-    x0 : (..., *domain) tensor, optional
+    start : (..., *domain) tensor, optional
         Start, 0 by default. Matters where the penalty is not convex.
     step : float, optional
         s in (0, 1 / ||A||^2]; 0.99 / ||A||^2 by default.
@@ -69,31 +70,31 @@ def ista(
     Math. 15, 2015 (gradient restart); Attouch, Bolte and Svaiter, Math. Program. 137, 2013
     (convergence without convexity).
     """
-    A = as_linear(A)
+    a = as_linear(operator)
     checks.finite("y", y)
     checks.count("iterations", iterations, 1)
     checks.positive("tol", tol)
     if momentum and not convex(penalty):
         raise SparsityError(f"momentum must be False for a penalty that is not convex: {penalty!r}")
-    norm = A.norm()
+    norm = a.norm()
     largest = 1 / norm**2 if norm else 1.0
     step = 0.99 * largest if step is None else checks.positive("step", step)
     if step > largest * (1 + 1e-6):
         raise SparsityError(f"step must be <= 1 / ||A||^2 = {largest:g}, got {step:g}")
 
-    start = A.rmv(y)
-    x = torch.zeros_like(start) if x0 is None else checks.finite("x0", x0)
-    checks.same_shape("x0", x, "A^H y", start)
+    back = a.rmv(y)
+    x = torch.zeros_like(back) if start is None else checks.finite("start", start)
+    checks.same_shape("start", x, "A^H y", back)
     regulariser = penalty.on(groups)
-    items = Items(start.shape[: start.ndim - len(A.domain)])
-    goal = tol * items.norm(start).clamp_min(torch.finfo(start.dtype).tiny)
+    items = Items(back.shape[: back.ndim - len(a.domain)])
+    goal = tol * items.norm(back).clamp_min(torch.finfo(back.dtype).tiny)
     done = torch.zeros_like(goal, dtype=torch.bool)
     age = torch.ones_like(goal)
     ahead, used = x, 0
     with checks.trusted():
         while used < iterations and not bool(done.all()):
             used += 1
-            new = regulariser.prox(ahead - step * A.rmv(A.mv(ahead) - y), step)
+            new = regulariser.prox(ahead - step * a.rmv(a.mv(ahead) - y), step)
             new = torch.where(items.wide(done, x), x, new)
             done = done | (items.norm(new - ahead) <= step * goal)
             if momentum:
@@ -106,11 +107,11 @@ def ista(
             else:
                 ahead = new
             x = new
-        return finish(A, y, x, regulariser, step, used, done)
+        return finish(a, y, x, regulariser, step, used, done)
 
 
 def finish(
-    A: Linear,
+    a: Linear,
     y: Tensor,
     x: Tensor,
     regulariser: Regulariser,
@@ -120,11 +121,14 @@ def finish(
 ) -> Solution:
     """The `Solution` of a batch at `x`: objective and residual, measured afresh."""
     items = Items(converged.shape)
-    miss = A.mv(x) - y
+    miss = a.mv(x) - y
     penalty = regulariser.penalty
-    seen = x if penalty.signed else regulariser.groups.magnitudes(x)
-    value = penalty.value(seen).reshape(*items.shape, -1).sum(-1)
-    moved = x - regulariser.prox(x - step * A.rmv(miss), step)
+    try:
+        value = penalty.value(x if penalty.signed else regulariser.groups.magnitudes(x))
+        value = value.reshape(*items.shape, -1).sum(-1)
+    except SparsityError:  # a plug-and-play prior has a prox and no value
+        value = torch.full_like(items.norm(miss), torch.nan)
+    moved = x - regulariser.prox(x - step * a.rmv(miss), step)
     return Solution(
         x=x,
         objective=0.5 * items.norm(miss).square() + value,
