@@ -5,7 +5,8 @@ On a fixed support S_j of column j, with ``Pi_j x = (x - mean of x over S_j)`` o
     P_j = Pi_j (alpha - c_j) / gamma + b_j / |S_j|
 
 holds, and ``sum_j P_j = a`` is a linear system in alpha whose matrix is L / gamma, L being
-the hypergraph Laplacian of the support. For upstream gradients G of the plan and h of alpha, ``y = L_FF^+ (sum_j Pi_j G_j + gamma h)_F`` gives
+the hypergraph Laplacian of the support. For upstream gradients G of the plan and h of alpha,
+``y = L_FF^+ (sum_j Pi_j G_j + gamma h)_F`` gives
 
     dc_j = -(Pi_j G_j - Pi_j y) / gamma,   da = y,   db_j = mean over S_j of (G_j - y).
 

@@ -12,7 +12,7 @@ from hyperagent.sparsity import checks
 from hyperagent.sparsity.transport.gradient import Implicit
 from hyperagent.sparsity.transport.inputs import Problem, problem, whole
 from hyperagent.sparsity.transport.newton import Maximum
-from hyperagent.sparsity.transport.solve import repair, solve
+from hyperagent.sparsity.transport.solve import breadth, repair, solve
 
 NEAR = 1e-6
 """Two scores closer than this share of the cost's range are a tie."""
@@ -43,8 +43,8 @@ class Plan(NamedTuple):
         Objective of the plan minus the dual value: the plan costs at most this much more
         than the best one. ``inf`` where the marginals are missed.
     n_tied : Tensor of int64, shape (...)
-        Columns in which the limit cut between equal scores; without any the plan is
-        optimal.
+        Columns in which the limit cut between equal scores. With none the plan is
+        optimal; with some, the plan and its gradient jump as the costs move.
     value : Tensor, shape (...)
         Dual value, a lower bound of every plan's objective.
     steps : Tensor of int64, shape (...)
@@ -101,7 +101,7 @@ class TransportPlan(nn.Module):
 
     Examples
     --------
-    >>> cost = torch.tensor([[0.0, 1.0, 0.2], [0.1, 0.0, 0.3]])
+    >>> cost = torch.tensor([[0.0, 1.0, 0.2], [0.1, 0.0, 0.25]])
     >>> plan = TransportPlan(k=1, gamma=0.1, row="le")(cost, torch.tensor([1.0, 2.0]))
     >>> plan.support.int().tolist()
     [[1, 0, 0], [0, 1, 1]]
@@ -185,7 +185,8 @@ class TransportPlan(nn.Module):
         dtype = cost.dtype
         return Plan(
             share.mT.reshape(cost.shape).to(dtype),
-            -alpha.reshape(*lead, rows).to(dtype),
+            # 0 - x rather than -x: a price of nothing is 0, not -0.
+            (0 - alpha).reshape(*lead, rows).to(dtype),
             -found.point.tau.reshape(*lead, columns).to(dtype),
             row_error.reshape(lead).to(dtype),
             gap.reshape(lead).to(dtype),
@@ -203,7 +204,10 @@ class TransportPlan(nn.Module):
         tied, averaged = ties(given, found)
         if self.ties == "average":
             return found._replace(point=found.point._replace(share=averaged)), value, tied
-        if bool((certificate(given, found, value)[0] > self.tol).any()):
+        missed = certificate(given, found, value)[0] > self.tol
+        if bool(missed.any()):
+            # It stopped at a kink, whether or not the scores look equal there.
+            tied = tied.clamp_min(missed.to(tied.dtype))
             found = repair(given, found)
         return found, value, tied
 
@@ -238,8 +242,7 @@ def lift(value: float | Tensor | None, solved: Tensor, shape: tuple[int, ...]) -
 
 def cost_range(given: Problem) -> Tensor:
     """Largest minus smallest allowed cost, shape (B, 1, 1), positive."""
-    finite = torch.where(torch.isinf(given.cost), 0, given.cost)
-    width = finite.amax((1, 2), keepdim=True) - finite.amin((1, 2), keepdim=True)
+    width = breadth(given)[:, None, None]
     return torch.where(width > 0, width, 1.0)
 
 

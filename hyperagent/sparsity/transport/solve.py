@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,9 +16,10 @@ TOLERANCE = 1e-11
 """Largest error of a row, relative to the largest marginal, at which a solver stops."""
 LOOSE = 1e-2
 """The same on the way there."""
-RUNG = 8.0
-"""Ratio of one gamma of the ladder to the next."""
-MOST, POLISH = 600, 40
+RUNG, DESCENT = 8.0, 12
+"""Ratio of one gamma of the ladder to the next, and how many may follow the own one."""
+MOST, POLISH, REPAIR = 600, 12, 40
+"""Evaluations at most: without a limit, with it, and of a repair."""
 
 
 def oracle(problem: Problem, form: str = "semi_dual", limit: bool = False, gamma: float = 1.0):
@@ -26,20 +29,21 @@ def oracle(problem: Problem, form: str = "semi_dual", limit: bool = False, gamma
     return kind(problem.cost, problem.a, problem.b, problem.gamma * gamma, k, problem.capacity)
 
 
-def rungs(problem: Problem) -> int:
-    """How many larger gammas come before the problem's own.
-
-    The first is the one at which a column of average mass spreads over a few rows: there
-    the plan connects all rows and Newton's method is at its best.
-    """
+def breadth(problem: Problem) -> Tensor:
+    """Largest minus smallest allowed cost, shape (B,)."""
     finite = torch.where(torch.isinf(problem.cost), 0, problem.cost)
-    width = (finite.amax((1, 2)) - finite.amin((1, 2))) / problem.a.shape[-1]
-    top = width / problem.b.mean(-1).clamp_min(1e-300)
-    ratio = float((top / problem.gamma).max())
-    count = 0
-    while RUNG ** (count + 1) <= ratio and count < 12:
-        count += 1
-    return count
+    return finite.amax((1, 2)) - finite.amin((1, 2))
+
+
+def top(problem: Problem) -> int:
+    """The rung of the ladder to start from: gamma times RUNG to this power.
+
+    There a column of average mass spreads over a few rows: the plan connects all rows and
+    Newton's method is at its best. Negative where the own gamma is larger than that.
+    """
+    wide = breadth(problem) / (problem.a.shape[-1] * problem.b.mean(-1))
+    ratio = float((wide / problem.gamma).max())
+    return max(min(math.floor(math.log(max(ratio, 1e-300), RUNG)), 12), -12)
 
 
 def scale(problem: Problem) -> Tensor:
@@ -67,7 +71,7 @@ def solve(problem: Problem, form: str = "semi_dual", start: Tensor | None = None
     size = scale(problem)
     x = torch.zeros_like(problem.a)
     steps = torch.zeros_like(size, dtype=torch.long)
-    first = rungs(problem)
+    first = max(top(problem), 0)
     if start is not None:
         x, first = (start.clamp_max(0) if problem.capacity else start), 0
     for rung in range(first, -1, -1):
@@ -79,7 +83,7 @@ def solve(problem: Problem, form: str = "semi_dual", start: Tensor | None = None
         x, steps = found.x, steps + found.steps
     if problem.k is None:
         return Maximum(x, found.point, steps)
-    if problem.k == 1:
+    if isinstance(problem.k, int) and problem.k == 1:
         x, more = descend(problem, x)
         steps += more
     if form == "dual":
@@ -97,12 +101,14 @@ def descend(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     single = oracle(problem, limit=True)
     best, steps = single.at(x).value, 0
-    for rung in range(-1, -8, -1):
+    least = 1e-9 * breadth(problem) * problem.b.sum(-1)
+    first = min(top(problem), 0) - 1
+    for rung in range(first, first - DESCENT, -1):
         found = maximise(oracle(problem, gamma=RUNG**rung), x, scale(problem), LOOSE, MOST)
         value = single.at(found.x).value
         x, steps = pick(value > best, found.x, x), steps + found.steps
         settled = ((found.point.share > 0).sum(-1) <= 1).all(-1)
-        settled |= value - best <= 1e-6 * best.abs()
+        settled |= value - best <= least
         best = torch.maximum(best, value)
         if bool(settled.all()):
             break
@@ -138,7 +144,7 @@ def repair(problem: Problem, found: Maximum) -> Maximum:
     kept = torch.zeros_like(reduced, dtype=torch.bool).scatter(-1, order, rank < problem.k)
     limited = problem._replace(cost=problem.cost.masked_fill(~kept, torch.inf), k=None)
     size = scale(problem)
-    again = maximise(oracle(limited), found.x, size, TOLERANCE, POLISH)
+    again = maximise(oracle(limited), found.x, size, TOLERANCE, REPAIR)
     slope = again.point.gradient
     error = -slope if problem.capacity else slope.abs()
     met = error.amax(-1) <= 1e-9 * size
