@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from hyperagent.team import Result, Team
 
 DEFAULT_TEAM = "math"
+SHOWN_FAILURES = 3
+"""More failures than this are only counted, unless asked for."""
 
 
 def ask(
@@ -188,8 +190,11 @@ def _print(done: _Done, task: Task, *, show: bool, verbose: bool, quiet: bool) -
     if verbose:
         for line in board_lines(result):
             output.remark(line)
-    for failure in result.errors:
+    shown = result.errors if verbose else result.errors[:SHOWN_FAILURES]
+    for failure in shown:
         output.remark(f"warning: {failure}")
+    if len(result.errors) > len(shown):
+        output.remark(f"warning: and {len(result.errors) - len(shown)} more; -v shows them")
     output.remark(account(result))
     if verbose:
         models = sorted({backend.name for backend in done.team.backends.values()})

@@ -23,7 +23,7 @@ _STYLE = """
 :root{color-scheme:light dark}
 body{max-width:75em;margin:2em auto;padding:0 1em;font:1em/1.5 system-ui,sans-serif}
 table{border-collapse:collapse;font-size:.9em}
-th,td{padding:.3em .7em;border-bottom:1px solid #8886;text-align:right}
+th,td{white-space:nowrap;padding:.3em .7em;border-bottom:1px solid #8886;text-align:right}
 th:first-child,td:first-child,th:last-child,td:last-child{text-align:left}
 div{overflow-x:auto}svg{max-width:100%;height:auto}
 """
@@ -150,17 +150,23 @@ class Run:
             seconds=record["seconds"],
         )
 
-    def picture(self, row: str | None = None) -> str:
-        """The topology that a row used for its first question, as SVG."""
-        rows = list(dict.fromkeys(r["row"] for r in self.samples.values()))
-        row = row or self._first_row(rows)
-        digest = next(
-            (r["topology"] for r in self.samples.values() if r["row"] == row and "topology" in r),
-            None,
-        )
-        if digest is None:
-            raise ConfigError(f"{self.path} holds no finished sample of {row!r}")
-        return viewer.svg(self._graph(digest), title=row, roles=self._roles())
+    def picture(self) -> str:
+        """The topology that the first row used for its first question, as SVG."""
+        for digest, rows in self._topologies().items():
+            return viewer.svg(self._graph(digest), title=", ".join(rows), roles=self._roles())
+        raise ConfigError(f"{self.path} holds no finished sample yet")
+
+    def _topologies(self) -> dict[str, list[str]]:
+        """What each row used for its first question: digests, and the rows that share them."""
+        rows: dict[str, str] = {}
+        for record in self.samples.values():
+            if "topology" in record:
+                rows.setdefault(record["row"], record["topology"])
+        ordered = [row.name for row in self.summary.rows if row.name in rows]
+        found: dict[str, list[str]] = {}
+        for row in ordered:
+            found.setdefault(rows[row], []).append(row)
+        return found
 
     def page(self) -> str:
         """The table and the topology of every row, as one page without script or network."""
@@ -173,9 +179,9 @@ class Run:
         )
         notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in footnotes(summary))
         pictures = "".join(
-            f"<h2>{html.escape(row.name)}</h2>\n<div>{self.picture(row.name)}</div>\n"
-            for row in summary.rows
-            if row.samples
+            f"<h2>{html.escape(', '.join(rows))}</h2>\n"
+            f"<div>{viewer.svg(self._graph(digest), roles=self._roles())}</div>\n"
+            for digest, rows in self._topologies().items()
         )
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
