@@ -77,22 +77,22 @@ class Groups(ABC):
     @staticmethod
     def rows(names: Sequence[str] = ()) -> Groups:
         """The rows of a matrix (last two dimensions)."""
-        return Along((-1,), "rows of a matrix", tuple(names))
+        return Along((-1,), "rows of a matrix", tuple(names), least=2)
 
     @staticmethod
     def columns(names: Sequence[str] = ()) -> Groups:
         """The columns of a matrix (last two dimensions)."""
-        return Along((-2,), "columns of a matrix", tuple(names))
+        return Along((-2,), "columns of a matrix", tuple(names), least=2)
 
     @staticmethod
     def by_agent(names: Sequence[str] = ()) -> Groups:
         """Incidence (..., agents, hyperedges): the memberships of one agent; 0 benches it."""
-        return Along((-1,), "agents: all memberships of one agent", tuple(names))
+        return Along((-1,), "agents: all memberships of one agent", tuple(names), least=2)
 
     @staticmethod
     def by_hyperedge(names: Sequence[str] = ()) -> Groups:
         """Incidence (..., agents, hyperedges): the members of one edge; 0 deletes it."""
-        return Along((-2,), "hyperedges: all members of one hyperedge", tuple(names))
+        return Along((-2,), "hyperedges: all members of one hyperedge", tuple(names), least=2)
 
     @staticmethod
     def blocks(*size: int, why: str = "") -> Groups:
@@ -183,10 +183,12 @@ class Complex(Groups):
 class Along(Groups):
     """Euclidean norms over given dimensions; the others index the groups."""
 
-    def __init__(self, dims: Sequence[int], why: str, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, dims: Sequence[int], why: str, names: tuple[str, ...], least: int = 1
+    ) -> None:
         if not dims or not all(isinstance(d, int) for d in dims) or len(set(dims)) != len(dims):
             raise SparsityError(f"dims must be different integers, at least one, got {dims!r}")
-        self.dims, self.names = tuple(dims), names
+        self.dims, self.names, self.least = tuple(dims), names, least
         self.why = why or f"norms along the dimensions {self.dims}"
 
     def magnitudes(self, x: Tensor) -> Tensor:
@@ -205,9 +207,10 @@ class Along(Groups):
 
     def _checked(self, x: Tensor) -> Tensor:
         checks.tensor("x", x)
-        if any(not -x.ndim <= d < x.ndim for d in self.dims):
+        if x.ndim < self.least or any(not -x.ndim <= d < x.ndim for d in self.dims):
             raise SparsityError(
-                f"x must have the dimensions {self.dims}, got the shape {tuple(x.shape)}"
+                f"x must have at least {self.least} dimensions, {self.dims} among them, "
+                f"got the shape {tuple(x.shape)}"
             )
         return x
 

@@ -111,7 +111,7 @@ class Penalty(ABC):
         return Regulariser(self, groups)
 
     def _names(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        return {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "signed"}
 
     def __repr__(self) -> str:
         def show(x: Any) -> str:

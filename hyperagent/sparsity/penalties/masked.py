@@ -41,10 +41,12 @@ class Masked(Penalty):
         return self.base.rho
 
     def value(self, z: Tensor) -> Tensor:
-        return self.base.value(z).masked_fill(self._keep(z), 0)
+        value = self.base.value(z)
+        return value.masked_fill(self._keep(z), 0)
 
     def prox(self, v: Tensor, step: Number) -> Tensor:
-        return torch.where(self._keep(v), v, self.base.prox(v, step))
+        moved = self.base.prox(v, step)
+        return torch.where(self._keep(v), v, moved)
 
     def _keep(self, z: Tensor) -> Tensor:
         try:
