@@ -22,7 +22,8 @@
     │   └── NotRecorded             a replay has no such reply
     ├── BudgetExceeded              carries the partial result
     └── RunError                    a run folder that cannot be used
-        └── ResumeRefused           config or data changed since the run began
+        ├── ResumeRefused           config or data changed since the run began
+        └── TooManyFailures         a run stopped because its samples kept failing
 """
 
 from __future__ import annotations
@@ -203,3 +204,7 @@ class RunError(HyperagentError):
 
 class ResumeRefused(RunError):
     """The run folder belongs to another configuration or other data."""
+
+
+class TooManyFailures(RunError):
+    """A run was stopped because more samples failed than it tolerates; it can be resumed."""

@@ -17,6 +17,7 @@ from hyperagent.errors import (
     HypergraphError,
     RunError,
     SandboxError,
+    TooManyFailures,
 )
 from hyperagent.llm import Allowance, Ledger, LedgerRow, Prices
 
@@ -79,7 +80,7 @@ class Runner:
         BackendError
             If every further call would fail the same way.
         RunError
-            If too many samples failed, or the folder cannot be written.
+            If too many samples failed (`TooManyFailures`), or the folder cannot be written.
         ConfigError
             If a topology or a scorer does not fit the team or the tasks.
         """
@@ -156,10 +157,12 @@ class Runner:
         self._failed += 1
         self._first_error = self._first_error or self.folder.scrub(record["errors"][0])
         if self._finished == self._failed == FIRST:
-            raise RunError(f"the first {FIRST} samples all failed, so the run was stopped. "
-                           f"The first error: {self._first_error}")  # fmt: skip
+            raise TooManyFailures(
+                f"the first {FIRST} samples all failed, so the run was stopped. "
+                f"The first error: {self._first_error}"
+            )
         if self.fail_on_error is not None and state.errors > self.fail_on_error * state.total:
-            raise RunError(
+            raise TooManyFailures(
                 f"{state.errors} of {state.total} samples failed, more than the tolerated share "
                 f"of {self.fail_on_error:g}. The first error: {self._first_error}"
             )

@@ -186,7 +186,8 @@ def _check(path: Path, config: Mapping[str, Any], meta: Mapping[str, Any], resum
         raise ResumeRefused(
             f"{path} has layout {old_meta.get('format')!r}, this version writes {FORMAT}"
         )
-    changes = _changes(old_config, json.loads(compact(dict(config))))
+    # The hash of the settings changes with them and says nothing to a reader.
+    changes = _changes(old_config | {"hash": config.get("hash")}, json.loads(compact(dict(config))))
     changes += _changes(
         {"data": old_meta.get("data")}, {"data": json.loads(compact(meta.get("data")))}
     )

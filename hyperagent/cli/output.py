@@ -33,6 +33,7 @@ _FAILURES = (
     errors.CallTimeout,
     errors.BadReply,
     errors.NotRecorded,
+    errors.TooManyFailures,
 )
 """Errors of an attempt that was asked for correctly; all others are the caller's to repair."""
 

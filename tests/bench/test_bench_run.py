@@ -19,7 +19,7 @@ from hyperagent.errors import (
     BadReply,
     ConfigError,
     ResumeRefused,
-    RunError,
+    TooManyFailures,
     UnknownNameError,
 )
 from hyperagent.hypergraph import Hypergraph
@@ -203,7 +203,7 @@ def test_five_failures_at_the_start_stop_the_run(data_dir: Path, tmp_path: Path)
     backend = FunctionBackend(bad)
     team = Team([Agent("ann", tools=(), backend=backend)], "single", retry=ONCE)
     settings = config(topologies=("single",), concurrency=1)
-    with pytest.raises(RunError, match=r"first 5 samples all failed.*always broken"):
+    with pytest.raises(TooManyFailures, match=r"first 5 samples all failed.*always broken"):
         run_bench(settings, out=tmp_path, team=team, data_dir=data_dir)
     assert backend.calls == 5
 
@@ -216,7 +216,7 @@ def test_too_large_a_share_of_failures_stops_the_run(data_dir: Path, tmp_path: P
 
     team = one_agent(moody, retry=ONCE)
     settings = config(topologies=("single",), fail_on_error=0.1, concurrency=1)
-    with pytest.raises(RunError, match="5 of 40 samples failed"):
+    with pytest.raises(TooManyFailures, match="5 of 40 samples failed"):
         run_bench(settings, out=tmp_path, team=team, data_dir=data_dir)
 
 

@@ -26,7 +26,7 @@ def every(kind: type) -> list[type]:
 
 
 FAILED = {"BudgetExceeded", "SandboxError", "RateLimited", "ServerFailed", "CallTimeout"}
-FAILED |= {"BadReply", "NotRecorded"}
+FAILED |= {"BadReply", "NotRecorded", "TooManyFailures"}
 
 
 @pytest.mark.parametrize("kind", every(errors.HyperagentError), ids=lambda k: k.__name__)
