@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-SHRINK, GROW, LEAST, MOST = 1 / 3, 3.0, 1e-10, 1e8
+FAST, SHRINK, GROW, LEAST, MOST = 0.01, 1 / 3, 3.0, 1e-10, 1e8
 """How the damping moves, and its range, in units of `Concave.unit`."""
 
 
@@ -91,15 +91,16 @@ def maximise(
         At the start.
     """
     point = function.at(x)
-    steps = torch.ones(len(x), dtype=torch.long, device=x.device)
-    mu = torch.full_like(scale, damping)
-    goal, matrix = tol * scale, None
-    resolution = 1e-15 * (1 + point.value.abs())
-    done = torch.zeros_like(mu, dtype=torch.bool)
+    slope = free_slope(x, point.gradient, function.upper)
+    # Damping and decisions are a few numbers per item: they live on the host, one transfer
+    # a step.
+    value, height = point.value.tolist(), slope.abs().amax(-1).tolist()
+    rest = slope.abs().sum(-1).tolist()
+    goal = (tol * scale).tolist()
+    mu, steps, matrix = [damping] * len(x), [1] * len(x), None
     for _ in range(most):
-        slope = free_slope(x, point.gradient, function.upper)
-        done = done | (slope.abs().amax(-1) <= goal) | (mu > MOST)
-        if bool(done.all()):
+        live = [h > g and m <= MOST for h, g, m in zip(height, goal, mu, strict=True)]
+        if not any(live):
             break
         if matrix is None:
             matrix = function.curvature(point)
@@ -107,29 +108,36 @@ def maximise(
                 loose = (slope == point.gradient).to(x.dtype)
                 matrix = matrix * loose[:, :, None] * loose[:, None, :]
         damped = matrix.clone()
-        damped.diagonal(dim1=1, dim2=2).add_((mu * function.unit)[:, None])
-        factor = torch.linalg.cholesky_ex(damped).L
-        new = x + torch.cholesky_solve(slope[..., None], factor)[..., 0]
+        damped.diagonal(dim1=1, dim2=2).add_((x.new_tensor(mu) * function.unit)[:, None])
+        new = x + torch.cholesky_solve(slope[..., None], torch.linalg.cholesky_ex(damped).L)[..., 0]
         if function.upper is not None:
             new = torch.minimum(new, function.upper)
-        move = new - x
-        there = function.at(new)
+        move, there = new - x, function.at(new)
+        ahead = free_slope(new, there.gradient, function.upper)
         promise = (move * (slope - 0.5 * (matrix @ move[..., None])[..., 0])).sum(-1)
-        gain = there.value - point.value
-        # Below the resolution of the value only the gradient can judge a step.
-        tiny = promise <= resolution
-        rest = free_slope(new, there.gradient, function.upper)
-        better = rest.abs().sum(-1) <= slope.abs().sum(-1)
-        taken = ~done & torch.where(tiny, better, gain > 1e-4 * promise)
-        mu = torch.where(
-            taken & (tiny | (gain > 0.9 * promise)), (mu * SHRINK).clamp_min(LEAST), mu
-        )
-        mu = torch.where(~taken | (~tiny & (gain < 0.25 * promise)), mu * GROW, mu)
-        steps += ~done
-        if bool(taken.all()):
-            x, point, matrix = new, there, None
-        elif bool(taken.any()):
-            x = pick(taken, new, x)
-            point = Point(*(pick(taken, n, o) for n, o in zip(there, point, strict=True)))
-            matrix = None
-    return Maximum(x, point, steps)
+        size = ahead.abs()
+        facts = torch.stack([there.value, promise, size.amax(-1), size.sum(-1)]).tolist()
+        taken = []
+        for i, (reached, hoped, high, left) in enumerate(zip(*facts, strict=True)):
+            gain = reached - value[i]
+            # Below the resolution of the value only the gradient can judge a step.
+            tiny = hoped <= 1e-15 * (1 + abs(value[i]))
+            good = live[i] and (left <= rest[i] if tiny else gain > 1e-4 * hoped)
+            taken.append(good)
+            steps[i] += live[i]
+            was = height[i]
+            if good:
+                value[i], height[i], rest[i] = reached, high, left
+            if good and (tiny or gain > 0.9 * hoped):
+                # A kept promise and a fallen gradient: no kink was crossed, the end is near.
+                near = not tiny and abs(gain - hoped) <= 1e-4 * hoped and high < 0.3 * was
+                mu[i] = max(mu[i] * (FAST if near else SHRINK), LEAST)
+            elif not good or gain < 0.25 * hoped:
+                mu[i] *= GROW
+        if all(taken):
+            x, point, slope, matrix = new, there, ahead, None
+        elif any(taken):
+            take = torch.tensor(taken, device=x.device)
+            x, slope, matrix = pick(take, new, x), pick(take, ahead, slope), None
+            point = Point(*(pick(take, n, o) for n, o in zip(there, point, strict=True)))
+    return Maximum(x, point, torch.tensor(steps, device=x.device))

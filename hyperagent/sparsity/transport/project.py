@@ -28,13 +28,10 @@ class Projected(NamedTuple):
         Non-negative, at most k non-zeros, sums to the mass.
     tau : Tensor, shape (..., 1)
         What was taken off each kept entry.
-    edge : Tensor, shape (..., 1)
-        The k-th largest entry; -inf where nothing was cut off.
     """
 
     point: Tensor
     tau: Tensor
-    edge: Tensor
 
 
 def project(v: Tensor, mass: Tensor, k: Tensor | int | None = None) -> Projected:
@@ -65,7 +62,7 @@ def project(v: Tensor, mass: Tensor, k: Tensor | int | None = None) -> Projected
     tau = ((top.cumsum(-1) - mass) / rank).amax(-1, keepdim=True)
     point = (v - tau).clamp_min(0)
     if not cut:
-        return Projected(point, tau, torch.full_like(tau, -torch.inf))
+        return Projected(point, tau)
     if isinstance(k, Tensor):
         seats = k.expand(tau.shape).clamp_max(n)
         edge = top.gather(-1, seats - 1)
@@ -76,7 +73,7 @@ def project(v: Tensor, mass: Tensor, k: Tensor | int | None = None) -> Projected
         tied = v == edge
         free = seats - (v > edge).sum(-1, keepdim=True)
         point = torch.where(tied & (tied.cumsum(-1) > free), 0, point)
-    return Projected(point, tau, edge)
+    return Projected(point, tau)
 
 
 def project_simplex(
@@ -163,7 +160,7 @@ def conjugate_mass(
     tau : Tensor, shape (..., 1)
         Threshold; the multiplier of the sum is ``tau``.
     """
-    point, tau, _ = project(s, gamma * mass, k)
+    point, tau = project(s, gamma * mass, k)
     # s = tau + gamma t on the support, so this is (s^2 - tau^2) / (2 gamma) uncancelled.
     share = point / gamma
     value = tau * mass + 0.5 * (point * share).sum(-1, keepdim=True)

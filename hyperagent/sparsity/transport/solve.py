@@ -18,7 +18,7 @@ LOOSE = 1e-2
 """The same on the way there."""
 RUNG, DESCENT = 8.0, 12
 """Ratio of one gamma of the ladder to the next, and how many may follow the own one."""
-MOST, POLISH, REPAIR = 600, 12, 40
+MOST, POLISH, REPAIR = 600, 8, 40
 """Evaluations at most: without a limit, with it, and of a repair."""
 
 
