@@ -42,6 +42,7 @@ def recorded_config() -> BenchConfig:
             Row(topology="group", label="all, weighted vote"),
         ),
         calibrate=True,
+        scorers=("numeric",),
         cache=False,
         concurrency=32,
     )
@@ -64,6 +65,7 @@ def scripted_config() -> BenchConfig:
             Row(topology="group", label="one group"),
         ),
         limit=100,
+        scorers=("numeric",),
         cache=False,
         concurrency=32,
     )
@@ -128,7 +130,8 @@ def draw_one(folder: Path, console: Console) -> None:
         viewer.html(result.topology, title=task.question, roles=roles, result=result),
         encoding="utf-8",
     )
-    console.print(f"\nOne design with its boards (scripted agents): {page}", highlight=False)
+    console.print("\nOne design with its boards, drawn from scripted agents:", highlight=False)
+    console.print(str(page), highlight=False, soft_wrap=True)
     console.print(viewer.terminal(result.topology, roles=roles))
 
 
@@ -139,14 +142,15 @@ def main() -> None:
     summary = run(folder, console)
     draw_one(folder, console)
     console.print(
-        f"\nThe run folder (samples, calls, topologies, report): {folder / 'run'}\n"
+        f"\nThe run folder, with samples, calls, topologies and report:\n{folder / 'run'}\n\n"
         "Where to look next:\n"
-        '  hyperagent ask --base-url http://127.0.0.1:8080/v1 "…"   your own server, no key\n'
+        '  hyperagent ask --base-url http://127.0.0.1:8080/v1 "…"    a server of yours\n'
         "  hyperagent bench gsm8k --team math --limit 100 --out runs/first\n"
-        "  hyperagent doctor                                        what is here, what is missing\n"
-        "  benchmarks/gsm8k_recorded/README.md                      the whole recorded study",
+        "  hyperagent doctor                      what is here, what is missing\n"
+        "  benchmarks/gsm8k_recorded/README.md    the whole recorded study",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
     sys.exit(1 if summary.failed else 0)
 
