@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -72,8 +73,8 @@ class Dictionary:
     ) -> float:
         """Set `lam` so that the activity on `patches` is `active`, to `tol` relative.
 
-        Bisection of the logarithm of the weight, so that penalties can be compared at one
-        sparsity.
+        Activity falls with the weight, nearly as a power of it; so the search interpolates
+        in logarithms. With it penalties can be compared at one sparsity.
 
         Returns
         -------
@@ -81,20 +82,24 @@ class Dictionary:
             The activity that was reached.
         """
         _fraction("active", active)
-        low = high = None
-        reached = 0.0
+        below = above = None  # (log weight, log activity), activity below and above the goal
+        goal, reached = math.log(active), 0.0
         for _ in range(rounds):
             reached = _activity(self.encode(patches, iterations=iterations).x)
             if abs(reached - active) <= tol * active:
                 break
-            if reached > active:
-                low = self.lam
+            here = (math.log(self.lam), math.log(max(reached, 0.1 * active)))
+            if here[1] > goal:
+                above = here
             else:
-                high = self.lam
-            if low is None or high is None:
-                self.lam *= 2.0 if high is None else 0.5
-            else:
-                self.lam = (low * high) ** 0.5
+                below = here
+            if below is None or above is None:
+                self.lam *= math.exp(1.2 * (here[1] - goal))
+                continue
+            part = (above[1] - goal) / (above[1] - below[1])
+            # Away from the ends, or a curved relation would make the search creep.
+            part = min(max(part, 0.1), 0.9)
+            self.lam = math.exp(above[0] + part * (below[0] - above[0]))
         return reached
 
 
