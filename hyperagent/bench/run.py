@@ -34,6 +34,7 @@ def run_bench(
     team: Team | None = None,
     backend_options: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
     prices: Prices | None = None,
     limiter: Limiter | None = None,
     retry: RetryPolicy | None = None,
@@ -55,6 +56,7 @@ def run_bench(
         For backends made from spec strings: ``base_url``, ``api_key``, ``timeout``. They are
         written nowhere.
     data_dir : path, optional
+    download : bool
         As in `hyperagent.tasks.load`.
     prices, limiter, retry : optional
         As in `Team`, where `config` describes the team.
@@ -76,7 +78,7 @@ def run_bench(
     """
     progress = progress or Silent()
     options = dict(backend_options or {})
-    loaded = tasks.load(config.task, config.split, data_dir=data_dir)
+    loaded = tasks.load(config.task, config.split, data_dir=data_dir, download=download)
     if not loaded.tasks:
         raise ConfigError(f"data set {config.task!r} has no questions in split {config.split!r}")
     own = team is None

@@ -111,6 +111,13 @@ def bench(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; paid calls stay paid.")
     ] = False,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch a missing data set from its official address, checked by SHA-256.",
+        ),
+    ] = False,
     prices: Prices = None,
     data: DataDir = None,
     config: ConfigFile = None,
@@ -147,7 +154,7 @@ def bench(
     if not (quiet or json):
         output.remark(f"run folder: {folder}")
     try:
-        summary = _run(plan, resolved, folder, resume=resume, quiet=quiet)
+        summary = _run(plan, resolved, folder, resume=resume, quiet=quiet, download=download)
     except KeyboardInterrupt:
         if folder.exists():
             output.remark(f"stopped; the same command with --out {folder} --resume goes on")
@@ -201,7 +208,13 @@ def _plan(task: str, resolved: Resolved, flags: dict[str, Any]) -> BenchConfig:
 
 
 def _run(
-    plan: BenchConfig, resolved: Resolved, folder: Path, *, resume: bool, quiet: bool
+    plan: BenchConfig,
+    resolved: Resolved,
+    folder: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+    download: bool,
 ) -> Summary:
     from hyperagent import llm
     from hyperagent.bench import make_progress, run_bench
@@ -222,6 +235,7 @@ def _run(
             progress=make_progress(quiet=quiet),
             backend_options={k: v for k, v in options.items() if k != "data_dir"},
             data_dir=values.data,
+            download=download,
             prices=llm.Prices.load(values.prices) if values.prices else None,
         )
     except NotFound as error:

@@ -158,7 +158,7 @@ class FileSet:
         looked = ", ".join(str(place) for place in places(data_dir))
         third = (
             f"let it be fetched from {file.official.url} into {cache_dir() / 'data'} "
-            "(download=True)"
+            "(--download, in Python download=True)"
             if file.official
             else "it has no official address with a checksum, so it cannot be downloaded"
         )

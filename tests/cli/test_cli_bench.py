@@ -132,3 +132,20 @@ def test_a_planted_key_appears_nowhere(place, shell, serve):
     assert len(files) > 4
     for path in files:
         assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_data_set_is_fetched_only_when_asked(shell, server, monkeypatch):
+    from hyperagent.tasks import data_sets
+
+    real, asked = data_sets.get("wordproblems"), []
+
+    class Spy:
+        def load(self, split, *, download=False, **options):
+            asked.append(download)
+            return real.load(split, **options)
+
+    monkeypatch.setitem(data_sets._objects, "wordproblems", Spy())
+    words = ("bench", "wordproblems", *PLAIN, "--base-url", server.url, "-q")
+    assert shell(*words, "--out", "a").code == 0
+    assert shell(*words, "--out", "b", "--download").code == 0
+    assert asked == [False, True]

@@ -193,7 +193,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_download_only_when_allowed_and_only_once(server: str, cache: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "site" / "test.jsonl").read_bytes()).hexdigest()
     offer = offered(server, digest)
-    with pytest.raises(DataError, match="download=True"):
+    with pytest.raises(DataError, match=r"download=True"):
         offer.load("test")
     assert not cache.exists()
     loaded = offer.load("test", download=True)
