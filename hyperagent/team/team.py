@@ -198,8 +198,9 @@ class Team:
         if isinstance(task, str):
             task = Task(task)
         design = None if hypergraph is not None else self.design(task, seed=seed)
-        # Canonical, so that e0, e1, … mean the same groups here, on the ledger and in HIF files.
-        graph = (hypergraph if design is None else design.hypergraph).canonical()
+        graph = hypergraph if design is None else design.hypergraph
+        # So that e0, e1, … mean the same groups here, on the ledger and in HIF files.
+        graph = graph.with_edges(graph.canonical().edges)
         own = Ledger(parent=ledger)
         # One wrapper for each model, not for each agent: a thousand agents may share one.
         wrapped = {
