@@ -15,6 +15,8 @@ from hyperagent.sparsity.transport import (
     round_bmatching,
     route,
 )
+from hyperagent.sparsity.transport.inputs import problem
+from hyperagent.sparsity.transport.solve import oracle
 
 AGENTS, TASKS, K, CAPACITY, HOT = 16, 256, 2, 40, 2
 """Sizes of the problem; the capacity counts assignments of one agent."""
@@ -100,6 +102,19 @@ def prices_then_top_k(affinity: Tensor) -> Tensor:
     return best(affinity - price[:, None], K, 0)
 
 
+def adam_then_top_k(affinity: Tensor) -> Tensor:
+    """The V-MoE project's solver: 20 steps of Adam (rate 0.01) on the row potentials, gamma 1."""
+    capacity = torch.full((AGENTS,), MASS, dtype=torch.float64)
+    function = oracle(problem(-affinity, capacity, None, 1.0, K, True), limit=True)
+    alpha = torch.zeros(1, AGENTS, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([alpha], lr=0.01)
+    for _ in range(20):
+        alpha.grad = -function.at(alpha.detach()).gradient
+        optimizer.step()
+        alpha.data.clamp_(max=0)
+    return best(affinity + alpha.detach()[0][:, None], K, 0)
+
+
 def scot_support(affinity: Tensor) -> Tensor:
     """The support of the plan as it is: mass is within capacity, seats need not be."""
     return plan(affinity, 0.05) > 0
@@ -131,6 +146,7 @@ ROUTERS: dict[str, Callable[[Tensor], Tensor]] = {
     "Sinkhorn (eps .05, 100 steps) + top-k": sinkhorn,
     "BASE (one agent a task)": base,
     "SCOT prices (k = A) + top-k": prices_then_top_k,
+    "SCOT, 20 Adam steps + top-k": adam_then_top_k,
     "SCOT support, gamma .05": scot_support,
     "SCOT gamma .02 + b-matching": scot_rounded(0.02),
     "SCOT gamma .05 + b-matching": scot_rounded(0.05),

@@ -74,8 +74,8 @@ def maximise(
     not blocked by their bound. The damping follows the ratio of the gain to the gain that
     the quadratic model promised (Levenberg and Marquardt), so that a singular curvature,
     which every disconnected plan has, needs no line search. Between kinks the function is
-    quadratic and the last step is exact; at a kink the damping runs to its end and the
-    item stops.
+    quadratic and the last step is exact; at a kink no step gains, the damping passes its
+    range and the item stops.
 
     Parameters
     ----------
@@ -119,13 +119,14 @@ def maximise(
         facts = torch.stack([there.value, promise, size.amax(-1), size.sum(-1)]).tolist()
         taken = []
         for i, (reached, hoped, high, left) in enumerate(zip(*facts, strict=True)):
-            gain = reached - value[i]
+            taken.append(False)
+            if not live[i]:
+                continue
+            steps[i] += 1
+            gain, was = reached - value[i], height[i]
             # Below the resolution of the value only the gradient can judge a step.
             tiny = hoped <= 1e-15 * (1 + abs(value[i]))
-            good = live[i] and (left <= rest[i] if tiny else gain > 1e-4 * hoped)
-            taken.append(good)
-            steps[i] += live[i]
-            was = height[i]
+            taken[i] = good = left <= rest[i] if tiny else gain > 1e-4 * hoped
             if good:
                 value[i], height[i], rest[i] = reached, high, left
             if good and (tiny or gain > 0.9 * hoped):

@@ -12,7 +12,7 @@ from hyperagent.sparsity import checks
 from hyperagent.sparsity.transport.gradient import Implicit
 from hyperagent.sparsity.transport.inputs import Problem, problem, whole
 from hyperagent.sparsity.transport.newton import Maximum
-from hyperagent.sparsity.transport.solve import breadth, repair, solve
+from hyperagent.sparsity.transport.solve import breadth, limit, repair, solve, within
 
 NEAR = 1e-6
 """Two scores closer than this share of the cost's range are a tie."""
@@ -164,13 +164,14 @@ class TransportPlan(nn.Module):
             checks.finite("start", start, complex_ok=False)
             checks.broadcasts("start", start, (*lead, rows))
             start = -start.detach().to(given.a).expand(*lead, rows).reshape(-1, rows)
-        with torch.no_grad():
+        # Inference mode is faster than no_grad; the copies may take part in autograd again.
+        with torch.inference_mode():
             solved = self._jitter(given) if self.ties == "jitter" else given
             found, value, tied = self._solve(solved, start)
             row_error, gap = certificate(given, found, value)
-            binding = found.x < 0 if given.capacity else torch.ones_like(found.x, dtype=torch.bool)
+        outcome = (found.point.share, found.x, found.point.tau, value, row_error, gap, tied)
+        share, alpha, tau, value, row_error, gap, tied = (x.clone() for x in outcome)
         self._warn(row_error)
-        share, alpha = found.point.share, found.x
         inputs = (cost, a, b, self.gamma)
         if self.differentiable and torch.is_grad_enabled() and any(map(wants_gradient, inputs)):
             share, alpha = Implicit.apply(
@@ -180,27 +181,28 @@ class TransportPlan(nn.Module):
                 lift(self.gamma, given.gamma, lead),
                 share,
                 alpha,
-                binding,
+                alpha < 0 if given.capacity else torch.ones_like(alpha, dtype=torch.bool),
             )
         dtype = cost.dtype
         return Plan(
             share.mT.reshape(cost.shape).to(dtype),
             # 0 - x rather than -x: a price of nothing is 0, not -0.
             (0 - alpha).reshape(*lead, rows).to(dtype),
-            -found.point.tau.reshape(*lead, columns).to(dtype),
+            -tau.reshape(*lead, columns).to(dtype),
             row_error.reshape(lead).to(dtype),
             gap.reshape(lead).to(dtype),
             tied.reshape(lead),
             value.reshape(lead).to(dtype),
-            found.steps.reshape(lead),
+            found.steps.clone().reshape(lead),
         )
 
     def _solve(self, given: Problem, start: Tensor | None) -> tuple[Maximum, Tensor, Tensor]:
         """Answer, dual value and number of tied columns."""
         found = solve(given, self.form, start)
+        if within(given, found.point.share):
+            return found, found.point.value, torch.zeros_like(found.steps)
+        found = limit(given, found, self.form)
         value = found.point.value
-        if given.k is None:
-            return found, value, torch.zeros_like(found.steps)
         tied, averaged = ties(given, found)
         if self.ties == "average":
             return found._replace(point=found.point._replace(share=averaged)), value, tied

@@ -22,7 +22,9 @@ MOST, POLISH, REPAIR = 600, 8, 40
 """Evaluations at most: without a limit, with it, and of a repair."""
 
 
-def oracle(problem: Problem, form: str = "semi_dual", limit: bool = False, gamma: float = 1.0):
+def oracle(
+    problem: Problem, form: str = "semi_dual", limit: bool = False, gamma: float = 1.0
+) -> SemiDual | Dual:
     """The function to maximise, at `gamma` times the problem's gamma."""
     kind = Dual if form == "dual" else SemiDual
     k = problem.k if limit else None
@@ -47,17 +49,14 @@ def top(problem: Problem) -> int:
 
 
 def scale(problem: Problem) -> Tensor:
+    """The largest marginal of a row, the unit of row errors, shape (B,)."""
     return problem.a.amax(-1)
 
 
 def solve(problem: Problem, form: str = "semi_dual", start: Tensor | None = None) -> Maximum:
-    """Row potentials that maximise the (semi-)dual of each problem of a batch.
+    """Row potentials that maximise the (semi-)dual of each problem, without its limit k.
 
-    Without a limit the function is smooth and the answer exact to rounding. With a limit
-    k the unlimited answer is the start: where its plan already has at most k non-zeros in
-    a column it is the answer, else Newton's method goes on until a kink stops it. For
-    k = 1 the semi-dual is that of unregularised transport whatever gamma (plus a
-    constant), so the ladder goes on down to the vertex first.
+    The function is smooth and the answer exact to rounding.
 
     Parameters
     ----------
@@ -81,16 +80,30 @@ def solve(problem: Problem, form: str = "semi_dual", start: Tensor | None = None
             steps += more
         found = maximise(oracle(problem, gamma=gamma), x, size, tol, MOST)
         x, steps = found.x, steps + found.steps
-    if problem.k is None:
-        return Maximum(x, found.point, steps)
+    return Maximum(x, found.point, steps)
+
+
+def within(problem: Problem, share: Tensor) -> bool:
+    """Whether every column of the plans (B, T, A) keeps the limit."""
+    return problem.k is None or bool(((share > 0).sum(-1, keepdim=True) <= problem.k).all())
+
+
+def limit(problem: Problem, found: Maximum, form: str = "semi_dual") -> Maximum:
+    """The same with the limit k, from the answer without it.
+
+    Newton's method goes on from there until a kink stops it. For k = 1 the semi-dual is
+    that of unregularised transport whatever gamma (plus a constant), so the ladder goes on
+    down to the vertex first.
+    """
+    x, steps = found.x, found.steps
     if isinstance(problem.k, int) and problem.k == 1:
         x, more = descend(problem, x)
-        steps += more
+        steps = steps + more
     if form == "dual":
         x, more = through_dual(problem, x, 1.0, TOLERANCE, limit=True)
-        steps += more
-    found = maximise(oracle(problem, limit=True), x, size, TOLERANCE, POLISH)
-    return Maximum(found.x, found.point, steps + found.steps)
+        steps = steps + more
+    last = maximise(oracle(problem, limit=True), x, scale(problem), TOLERANCE, POLISH)
+    return Maximum(last.x, last.point, steps + last.steps)
 
 
 def descend(problem: Problem, x: Tensor) -> tuple[Tensor, Tensor]:
