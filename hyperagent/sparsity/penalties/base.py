@@ -11,6 +11,7 @@ iteration that the prox belongs to; the data term is 1/2 ||A x - y||^2.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from hyperagent.sparsity import checks
 from hyperagent.sparsity.checks import Number
-from hyperagent.sparsity.groups import Groups
+from hyperagent.sparsity.groups import Elements, Groups
 
 _CHUNK = 1 << 15
 """Elements per piece of a large vector: a handful of temporaries then stay in the cache."""
@@ -175,14 +176,31 @@ class Elementwise(Penalty):
         tensors = [x for x in (step, *arguments) if isinstance(x, Tensor)]
         if torch.is_grad_enabled() and any(x.requires_grad for x in (v, *tensors)):
             return _Prox.apply(self, v, step, *arguments)
-        whole = tensors or self._single_pass or v.device.type != "cpu" or not v.is_contiguous()
-        if whole or v.numel() <= _CHUNK:
+        if tensors or self._single_pass or not _long(v):
             return self._solve(v.detach(), step, *arguments)
-        out = torch.empty_like(v)
-        flat = v.detach().view(-1)
-        for piece, target in zip(flat.split(_CHUNK), out.view(-1).split(_CHUNK), strict=True):
-            target.copy_(self._solve(piece, step, *arguments))
-        return out
+        return _by_pieces(v, lambda piece: self._solve(piece, step, *arguments))
+
+    def prox_signed(self, x: Tensor, step: Number) -> Tensor:
+        """``sign(x) prox(|x|)`` of a real tensor."""
+        learned = any(isinstance(getattr(self, name), Tensor) for name in self.parameters)
+        grad = torch.is_grad_enabled() and x.requires_grad
+        if grad or learned or isinstance(step, Tensor) or x.is_complex() or not _long(x):
+            return torch.copysign(self.prox(x.abs(), step), x)
+        return _by_pieces(x, lambda piece: self.prox(piece.abs(), step).copysign_(piece))
+
+
+def _long(v: Tensor) -> bool:
+    """Whether working piece by piece keeps temporaries in the cache of a CPU."""
+    return v.numel() > _CHUNK and v.device.type == "cpu" and v.is_contiguous()
+
+
+def _by_pieces(v: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    out = torch.empty_like(v)
+    for piece, target in zip(
+        v.detach().view(-1).split(_CHUNK), out.view(-1).split(_CHUNK), strict=True
+    ):
+        target.copy_(function(piece))
+    return out
 
 
 class _Prox(torch.autograd.Function):
@@ -248,6 +266,7 @@ class Regulariser:
         self.groups = Groups.elements() if groups is None else groups
         if penalty.signed:
             self.groups.refuse_signed(repr(penalty))
+        self._single = isinstance(self.groups, Elements) and isinstance(penalty, Elementwise)
 
     def value(self, x: Any) -> Tensor:
         """Sum of the penalty over all groups of `x`, in loss units; 0-dim."""
@@ -258,6 +277,8 @@ class Regulariser:
 
         Every group is scaled by one factor >= 0, so signs, phases and directions stay.
         """
+        if self._single and not checks.tensor("x", x).is_complex():
+            return self.penalty.prox_signed(x, step)
         z = self._seen(x)
         new = self.penalty.prox(z, step)
         return new if self.penalty.signed else self.groups.scale(x, z, new)

@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hyperagent.sparsity import checks
 from hyperagent.sparsity.checks import Number
 from hyperagent.sparsity.penalties.base import Elementwise
-from hyperagent.sparsity.penalties.firm import keep_above
 
 
 class LogSum(Elementwise):
@@ -60,16 +60,18 @@ class LogSum(Elementwise):
     def _solve(v: Tensor, step: Number, lam: Number, eps: Number) -> Tensor:
         u = step * lam
         half = torch.add(v, eps).mul_(0.5)
-        square = torch.mul(half, half).sub_(u).clamp_(min=torch.finfo(v.dtype).tiny)
-        root = square.rsqrt().mul_(square)  # several times faster than sqrt on CPUs
-        r = root.add_(half).sub_(eps).clamp_(min=0)
-        if isinstance(u, Tensor) or isinstance(eps, Tensor):
-            gain = r * v - u * torch.log1p(r / eps) - r * r / 2
-            # Without a jump r itself is right; the gain of a tiny r drowns in rounding.
-            smooth = torch.as_tensor(u <= eps * eps, device=v.device)
-            return torch.where(smooth | (gain > 0), r, torch.zeros_like(r))
-        # r grows with v, so the threshold on v is one on r.
-        return keep_above(r, _smallest(u, eps))
+        minus = torch.as_tensor(-u, dtype=v.dtype, device=v.device)
+        square = torch.addcmul(minus, half, half).clamp_(min=torch.finfo(v.dtype).tiny)
+        # x rsqrt(x): several times faster than sqrt on CPUs.
+        shifted = torch.addcmul(half, square.rsqrt(), square, out=square)  # r + eps
+        if not (isinstance(u, Tensor) or isinstance(eps, Tensor)):
+            # r grows with v, so the threshold on v is one on r.
+            return functional.threshold_(shifted, eps + _smallest(u, eps), eps).sub_(eps)
+        r = shifted.sub_(eps).clamp_(min=0)
+        gain = r * v - u * torch.log1p(r / eps) - r * r / 2
+        # Without a jump r itself is right; the gain of a tiny r drowns in rounding.
+        smooth = torch.as_tensor(u <= eps * eps, device=v.device)
+        return torch.where(smooth | (gain > 0), r, torch.zeros_like(r))
 
 
 @lru_cache(maxsize=1024)
