@@ -29,7 +29,7 @@ class UNet3d(nn.Module):
     Parameters
     ----------
     width : int
-        Channels of the fine level; the coarse one has twice as many. 12 gives 42,025
+        Channels of the fine level; the coarse one has twice as many. 12 gives 42,049
         parameters.
 
     Shapes: ``z`` (..., X, Y, Z), ``sigma`` broadcastable to it; the result is as ``z``.

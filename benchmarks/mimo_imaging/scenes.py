@@ -48,6 +48,27 @@ def magnitudes(count: int, generator: torch.Generator, side: int = 15) -> Tensor
     return sharp / sharp.amax((1, 2, 3), keepdim=True)
 
 
+def sticks(count: int, generator: torch.Generator, side: int = 15) -> Tensor:
+    """Three to five straight bars, one voxel thick: nothing that the denoiser was trained on.
+
+    Parameters and result are as in `magnitudes`; a voxel is 0 or between 0.5 and 1.
+    """
+    out = torch.zeros(count, side, side, side)
+    for scene in out:
+        for _ in range(int(torch.randint(3, 6, (), generator=generator))):
+            axis = int(torch.randint(3, (), generator=generator))
+            low, high = (
+                torch.randint(1, side - 1, (2,), generator=generator).sort().values
+            ).tolist()
+            at = [
+                slice(int(i), int(i) + 1)
+                for i in torch.randint(2, side - 2, (3,), generator=generator)
+            ]
+            at[axis] = slice(low, high + 3)
+            scene[tuple(at)] = 0.5 + 0.5 * float(torch.rand((), generator=generator))
+    return out / out.amax((1, 2, 3), keepdim=True)
+
+
 def scatterers(magnitude: Tensor, generator: torch.Generator) -> Tensor:
     """The magnitudes with independent uniform phases: complex64 of the same shape."""
     phase = 2 * math.pi * torch.rand(magnitude.shape, generator=generator)
