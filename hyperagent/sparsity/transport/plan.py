@@ -19,7 +19,7 @@ NEAR = 1e-6
 
 
 class MarginalWarning(UserWarning):
-    """A plan that misses its marginals: the limit k is too small for them."""
+    """A plan that misses its marginals, as a rule because the limit k is too small for them."""
 
 
 class Plan(NamedTuple):
@@ -222,10 +222,12 @@ class TransportPlan(nn.Module):
         worst = float(row_error.max())
         if worst > self.tol:
             missed = int((row_error > self.tol).sum())
+            reason = f"k={self.k} is too small for them. Raise k or gamma, or round the plan."
+            if self.k is None:
+                reason = f"no convergence at gamma={self.gamma}. Raise gamma."
             warnings.warn(
                 f"{missed} of {row_error.numel()} plans miss their row marginals, the worst by "
-                f"{worst:.2%} of the mass: k={self.k} is too small for them. Raise k or gamma, or "
-                "round the plan.",
+                f"{worst:.2%} of the mass: {reason}",
                 MarginalWarning,
                 stacklevel=4,
             )

@@ -33,8 +33,8 @@ def oracle(
 
 def breadth(problem: Problem) -> Tensor:
     """Largest minus smallest allowed cost, shape (B,)."""
-    finite = torch.where(torch.isinf(problem.cost), 0, problem.cost)
-    return finite.amax((1, 2)) - finite.amin((1, 2))
+    high = problem.cost.masked_fill(torch.isinf(problem.cost), -torch.inf).amax((1, 2))
+    return high - problem.cost.amin((1, 2))
 
 
 def top(problem: Problem) -> int:
