@@ -96,7 +96,8 @@ def admm(
     checks.same_shape("start", x, "A^H y", back)
     # `inverse` wants one batch dimension; Groups see the shape that the caller gave.
     shape = x.shape
-    solve = inverse(a, kappa, auto_update(a) if x_update == "auto" else x_update)
+    how = auto_update(a) if x_update == "auto" else x_update
+    solve = inverse(a, kappa, how, tol=0.1 * tol)
     regulariser = penalty.on(groups)
     items = Items(batch)
     data = y.reshape(-1, *a.codomain)

@@ -114,7 +114,7 @@ def learn_dictionary(
     batches: int = 300,
     batch: int = 250,
     iterations: int = 100,
-    memory: float = 0.98,
+    memory: float = 0.9,
     gain: float = 0.3,
     seed: int = 0,
 ) -> Dictionary:
@@ -143,7 +143,8 @@ def learn_dictionary(
     iterations : int
         Of `ista`, at most, for each batch.
     memory : float in [0, 1)
-        What part of the sums remains after a batch.
+        What part of the sums remains after a batch. The update is exact for the codes in the
+        sums, but those of old batches belong to old columns: long memories learn slowly.
     gain : float
         Of the controller.
     seed : int
