@@ -159,6 +159,7 @@ def test_inputs_are_not_modified(penalty):
         (lambda: PnP(lambda z, s: z[:1]).prox(torch.ones(3), 1.0), "denoiser"),
         (lambda: PnP(lambda z, s: z.double()).prox(torch.ones(3), 1.0), "denoiser"),
         (lambda: PnP(lambda z, s: None).prox(torch.ones(3), 1.0), "denoiser"),
+        (lambda: PnP(lambda z, s: z / 0).prox(torch.ones(3), 1.0), "denoiser's output"),
         (lambda: PnP(bend).prox(-torch.ones(3), 1.0), "v"),
         (lambda: PnP(bend).prox(torch.ones(3), 0.0), "step"),
         (lambda: PnP(bend).prox(torch.ones(3, dtype=torch.int64), 1.0), "v"),

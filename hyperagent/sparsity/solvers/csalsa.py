@@ -210,7 +210,7 @@ def auto_update(operator: Linear) -> str:
 Inverse = Callable[[Tensor, Tensor], Tensor]
 
 
-def inverse(operator: Linear, kappa: float, how: str, tol: float = 1e-5) -> Inverse:
+def inverse(operator: Linear, kappa: float, how: str, tol: float = 1e-6) -> Inverse:
     """A function that applies ``(kappa I + A A^H)^-1`` to data.
 
     With ``r = w - A u`` and ``s`` its image, ``u + A^H s`` minimises ``kappa ||x - u||^2 +

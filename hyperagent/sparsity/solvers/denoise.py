@@ -77,7 +77,7 @@ class PnP(Penalty):
             raise SparsityError(
                 f"denoiser must return a tensor {tuple(v.shape)}, {v.dtype}, got {got}"
             )
-        return out.clamp_min(0)
+        return checks.finite("denoiser's output", out).clamp_min(0)
 
 
 class Scaled:
