@@ -153,7 +153,7 @@ def proxop() -> list[Pair]:
             0.1,
             vector(peer.Root(0.3), 0.7),
             False,
-            "Newton's method starts at |x| / 2 for a root in (0, 1)",
+            "Newton's method starts at x / 2 for a root in (0, 1)",
         ),
         Pair(
             "proxop",

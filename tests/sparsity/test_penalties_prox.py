@@ -7,7 +7,7 @@ import torch
 from penalty_list import CASES, ELEMENTWISE, SEPARABLE, Case, signed_or_not
 from torch import Tensor
 
-from hyperagent.sparsity.penalties import Elementwise, penalties
+from hyperagent.sparsity.penalties import Elementwise, apply, penalties
 
 POINTS = 240_001
 
@@ -115,13 +115,17 @@ def test_tensor_parameters_broadcast_and_agree_with_numbers(case: Case) -> None:
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
 def test_a_long_vector_is_a_short_one_many_times(case: Case) -> None:
-    v = torch.rand(70_001) * 5
-    for step in case.steps[:2]:
-        z = case.penalty.prox(v, step)
-        pieces = torch.cat([case.penalty.prox(p, step) for p in v.split(1000)])
-        assert torch.allclose(z, pieces, atol=2e-6, rtol=0)
-        strided = torch.stack([v, v], 1)[:, 0]
-        assert torch.allclose(case.penalty.prox(strided, step), z, atol=2e-6, rtol=0)
+    for dtype, atol in ((torch.float32, 2e-6), (torch.float64, 1e-10)):
+        v = torch.rand(150_001, dtype=dtype) * 5
+        v[::7] = 10 ** (24 * torch.rand(len(v[::7]), dtype=dtype) - 12)
+        for step in case.steps[:2]:
+            z = case.penalty.prox(v, step)
+            pieces = torch.cat([case.penalty.prox(p, step) for p in v.split(1000)])
+            assert torch.allclose(z, pieces, atol=atol, rtol=atol)
+            strided = torch.stack([v, v], 1)[:, 0]
+            assert torch.allclose(case.penalty.prox(strided, step), z, atol=atol, rtol=atol)
+            signs = torch.where(torch.arange(len(v)) % 2 == 0, -1.0, 1.0).to(dtype)
+            assert torch.equal(apply(case.penalty, v * signs, step), z * signs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

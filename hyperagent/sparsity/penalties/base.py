@@ -21,7 +21,7 @@ from hyperagent.sparsity import checks
 from hyperagent.sparsity.checks import Number
 from hyperagent.sparsity.groups import Elements, Groups
 
-_CHUNK = 1 << 15
+_CHUNK = 1 << 16
 """Elements per piece of a large vector: a handful of temporaries then stay in the cache."""
 
 
@@ -186,7 +186,8 @@ class Elementwise(Penalty):
         grad = torch.is_grad_enabled() and x.requires_grad
         if grad or learned or isinstance(step, Tensor) or x.is_complex() or not _long(x):
             return torch.copysign(self.prox(x.abs(), step), x)
-        return _by_pieces(x, lambda piece: self.prox(piece.abs(), step).copysign_(piece))
+        # A product with the sign: copysign takes twice as long.
+        return _by_pieces(x, lambda piece: self.prox(piece.abs(), step).mul_(piece.sign()))
 
 
 def _long(v: Tensor) -> bool:

@@ -11,9 +11,12 @@ from hyperagent.sparsity import checks
 from hyperagent.sparsity.checks import Number
 from hyperagent.sparsity.penalties.base import Elementwise
 from hyperagent.sparsity.penalties.firm import keep_above
+from hyperagent.sparsity.penalties.lq_table import HIGHEST_Q, lookup, table
 
 _LN2 = 0.6931471805599453
 _DEGREE = 6
+_LONG = 1 << 15
+_SMALLEST_TAU = 1e-6  # below, v / tau may overflow in float32
 
 
 class Lq(Elementwise):
@@ -64,7 +67,19 @@ class Lq(Elementwise):
         u = step * lam
         z0 = (2 * u * (1 - q)) ** (1 / (2 - q))
         tau = z0 * (1 + 0.5 * q / (1 - q))  # the same as z0 + u q z0^(q - 1)
-        return _ratio(v, tau, q).mul_(keep_above(v, tau))
+        kept = keep_above(v, tau)
+        if isinstance(tau, float) and isinstance(q, float) and _worth_a_table(v, tau, q):
+            return lookup(v, tau, table(q, v.dtype, _ratio_from_one)).mul_(kept)
+        return _ratio(v, tau, q).mul_(kept)
+
+
+def _worth_a_table(v: Tensor, tau: float, q: float) -> bool:
+    fits = q <= HIGHEST_Q and tau > _SMALLEST_TAU
+    return fits and v.numel() >= _LONG and v.device.type == "cpu"
+
+
+def _ratio_from_one(x: Tensor, q: float) -> Tensor:
+    return _ratio(x, 1.0, q)
 
 
 def _ratio(v: Tensor, tau: Number, q: Number) -> Tensor:
