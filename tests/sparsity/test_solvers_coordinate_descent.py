@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hyperagent.errors import SparsityError
+from hyperagent.sparsity.penalties import Masked, NonNegative
 from hyperagent.sparsity.penalties.capped_l1 import CappedL1
 from hyperagent.sparsity.penalties.envelope import SparseEnvelope
 from hyperagent.sparsity.penalties.firm import CEL0, MCP
@@ -116,6 +117,21 @@ def test_batches_starts_zero_columns_and_float32() -> None:
     single = coordinate_descent(a.float(), y.float(), MCP(0.2, 1.2), tol=1e-5)
     assert single.x.dtype == torch.float32
     torch.testing.assert_close(single.x.double(), found.x[0], atol=1e-4, rtol=0)
+
+
+def test_penalties_around_penalties() -> None:
+    a, y = problem()
+    keep = torch.arange(60) < 3
+    masked = coordinate_descent(a, y, Masked(L1(0.3), keep))
+    assert masked.converged
+    assert (a.mT @ (a @ masked.x - y))[:3].abs().max() < 1e-6  # no pull of the penalty there
+    positive = coordinate_descent(a, y, NonNegative(L1(0.3)))
+    assert positive.converged
+    assert positive.x.min() == 0
+    pull = a.mT @ (y - a @ positive.x)
+    on = positive.x > 0
+    torch.testing.assert_close(pull[on], torch.full_like(pull[on], 0.3), atol=1e-6, rtol=0)
+    assert pull[~on].max() <= 0.3 + 1e-6
 
 
 def test_bad_input_is_named() -> None:

@@ -132,6 +132,7 @@ class Proximal:
     def __init__(self, squares: np.ndarray, penalty: Penalty) -> None:
         self.squares, self.penalty = squares, penalty
         self.step = torch.as_tensor(1 / squares)
+        self._singles: list[Penalty] | None = None
 
     def of(self, members: np.ndarray) -> Proximal:
         return Proximal(
@@ -142,14 +143,24 @@ class Proximal:
         return self._prox(self.penalty, torch.as_tensor(v), self.step).numpy()
 
     def sweep(self, gram: np.ndarray, x: np.ndarray, pull: np.ndarray, order: list[int]) -> None:
+        squares = self.squares.tolist()
         for i in order:
-            one = torch.tensor([i])
-            v = torch.tensor([x[i] + pull[i] / self.squares[i]], dtype=torch.float64)
-            penalty = _part(self.penalty, one, len(x))
-            new = float(self._prox(penalty, v, self.step[one]))
-            if new != x[i]:
-                pull -= (new - x[i]) * gram[i]
+            old = x.item(i)
+            v = old + pull.item(i) / squares[i]
+            # Signs are handled here: on one number every call of torch counts.
+            seen = torch.tensor([v if self.penalty.signed else abs(v)], dtype=torch.float64)
+            new = self._single(i).prox(seen, 1 / squares[i]).item()
+            if not self.penalty.signed and v < 0:
+                new = -new
+            if new != old:
+                pull -= (new - old) * gram[i]
                 x[i] = new
+
+    def _single(self, i: int) -> Penalty:
+        if self._singles is None:
+            n = len(self.squares)
+            self._singles = [_part(self.penalty, torch.tensor([j]), n) for j in range(n)]
+        return self._singles[i]
 
     @staticmethod
     def _prox(penalty: Penalty, v: Tensor, step: Tensor) -> Tensor:
@@ -196,7 +207,12 @@ def kernel_of(penalty: Penalty, squares: np.ndarray) -> Kernel:
 
 def widened(penalty: Penalty) -> Penalty:
     """The penalty with its tensors on the CPU in float64, outside autograd."""
-    return _changed(penalty, lambda t: t.detach().cpu().double())
+
+    def wide(t: Tensor) -> Tensor:
+        t = t.detach().cpu()
+        return t.double() if t.is_floating_point() else t
+
+    return _changed(penalty, wide)
 
 
 def _part(penalty: Penalty, members: Tensor, n: int) -> Penalty:
@@ -212,7 +228,7 @@ def _changed(penalty: Penalty, change: Any) -> Penalty:
     new = copy.copy(penalty)
     for name, value in vars(penalty).items():
         if isinstance(value, Tensor):
-            setattr(new, name, change(value) if value.dtype != torch.bool else value)
+            setattr(new, name, change(value))
         elif isinstance(value, Penalty):
             setattr(new, name, _changed(value, change))
     return new
