@@ -305,7 +305,7 @@ def tables(results: dict[str, Any]) -> str:
 
 
 def draw(parts: dict[str, tuple[dict[str, Tensor], Data]], path: Path) -> None:
-    """One slice of some scenes: the z with most energy, each image at its best scale."""
+    """One slice of some scenes: the z with most energy, each image over its maximum."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -322,8 +322,8 @@ def draw(parts: dict[str, tuple[dict[str, Tensor], Data]], path: Path) -> None:
         z = int(truth.square().sum((0, 1)).argmax())
         pictures = {"truth": truth} | {m: images[m][scene].abs() for m in chosen}
         for axis, (title, image) in zip(line, pictures.items(), strict=True):
-            scale = float((image * truth).sum() / image.square().sum().clamp_min(1e-30))
-            axis.imshow(scale * image[:, :, z].T, vmin=0, vmax=1, cmap="magma", origin="lower")
+            shown = image[:, :, z] / image.max().clamp_min(1e-30)
+            axis.imshow(shown.T, vmin=0, vmax=1, cmap="magma", origin="lower")
             axis.set(xticks=[], yticks=[])
             if name == "main" and scene == 0:
                 axis.set_title(title, fontsize=9)
