@@ -107,6 +107,6 @@ def plate(path: Path, panels: dict[str, Tensor], side: int, show: int = 8) -> No
         axis.imshow(canvas, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
         axis.set_title(f"{name}\nmedian circular variance {spread.median():.2f}", fontsize=8)
         axis.axis("off")
-    figure.tight_layout(pad=0.4)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.86, wspace=0.04)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

@@ -199,7 +199,21 @@ def table(result: dict) -> str:
         rows = [r for r in result["swapped"] if r["columns_of"] == columns]
         cells = [cell([r[key] for r in rows]) for key in ("residual", "debiased")]
         lines.append(f"| {columns} | {other} | {' | '.join(cells)} |")
+    share = [1 - gap["debiased"] / gap["residual"] for gap in gaps(result, at)]
+    lines += ["", f"Shrinkage in the gap between l1 and CEL0, as a part of it: {cell(share)}"]
     return "\n".join(lines)
+
+
+def gaps(result: dict, at: int) -> list[dict[str, float]]:
+    """l1 minus CEL0 in both residuals, one entry a seed."""
+    levels = {(r["seed"], r["penalty"]): r.get("levels") for r in result["runs"]}
+    return [
+        {
+            key: levels[seed, "soft (l1)"][at][key] - levels[seed, "CEL0"][at][key]
+            for key in ("residual", "debiased")
+        }
+        for seed in sorted({seed for seed, _ in levels})
+    ]
 
 
 def main() -> None:
