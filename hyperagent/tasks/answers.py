@@ -16,6 +16,7 @@ from hyperagent.tasks.programs import extract_program, normalise_program
 from hyperagent.tasks.refusals import SENTENCE_END, refuses
 from hyperagent.tasks.task import Task
 
+_BLANKS = re.compile(r"\s{20,}")
 _NEXT_QUESTION = re.compile(r"\n\s*(?:#+\s*)?(?:\*\*)?(?:Question|Problem|Q)\s*:")
 _CALCULATION = re.compile(r"<<[^<>\n]*>>")
 _MARKER_WORDS = ("####", "boxed", "nswer", "NSWER", "ns =", "ns=", "esult", "A:", "A*")
@@ -60,12 +61,13 @@ def extract(text: str, task: Task) -> str | None:
         The answer as `normalise` spells it (a program is returned as written), or None if
         the reply holds none: empty, a refusal, or unreadable.
     """
+    if task.kind == "code":
+        return extract_program(after_thinking(text), task)
+    text = without_blanks(text)
     if task.kind == "number":
         return extract_number(text)
     if task.kind == "choice":
         return extract_choice(after_thinking(text), task.choices)
-    if task.kind == "code":
-        return extract_program(after_thinking(text), task)
     return normalise(extract_text(text), task)
 
 
@@ -78,13 +80,14 @@ def normalise(answer: str | None, task: Task) -> str | None:
     """
     if answer is None:
         return None
+    if task.kind == "code":
+        return normalise_program(answer)
+    answer = without_blanks(answer)
     if task.kind == "number":
         number = numbers.read(answer)
         return None if number is None else numbers.spell(number)
     if task.kind == "choice":
         return normalise_choice(answer, task.choices)
-    if task.kind == "code":
-        return normalise_program(answer)
     return normalise_text(answer)
 
 
@@ -107,6 +110,15 @@ def normalise_text(answer: str) -> str | None:
     text = " ".join(answer.casefold().split()).strip(" .,;:!?\"'`*_()[]{}$")
     text = re.sub(r"^(?:the|an|a)\s+(?=\S)", "", text)
     return text or None
+
+
+def without_blanks(text: str) -> str:
+    """`text` with every run of 20 or more blanks or line breaks cut to one empty line or space.
+
+    A model that runs on may write thousands, and the patterns that skip blanks take time
+    quadratic in the length of a run.
+    """
+    return _BLANKS.sub(lambda match: "\n\n" if "\n" in match[0] else " ", text)
 
 
 def after_thinking(text: str) -> str:

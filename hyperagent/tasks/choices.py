@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hyperagent.tasks import numbers
 from hyperagent.tasks.refusals import refuses
 
-_OPEN = r"[\s*_`$\"'\[({\\:]*(?:\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{\s*|[({\[]\s*)*"
+_OPEN = r"[\s*_`$\"'\[({\\:]*(?:\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{\s*|[({\[]\s*){0,6}"
 _CLOSE = r"(?![\w'’])"
 _STATED = re.compile(
     r"(?:\banswer\b(?:\s+\w+){0,6}?\s*(?:\*\*\s*)?(?:\bis\b|\bwould\s+be\b|\bshould\s+be\b|[:=])"
@@ -22,7 +22,7 @@ _STATED = re.compile(
 )
 _BRACKETED = re.compile(r"\(\s*(?P<letter>[A-Z])\s*\)")
 _LINE = re.compile(
-    r"^[\s*_`\"'(\[#>-]*(?:option|choice)?\s*(?P<letter>[A-Z])(?:[)\].:*_`]|\s*$)",
+    r"^[ \t\r*_`\"'(\[#>-]*(?:option|choice)?[ \t]*(?P<letter>[A-Z])(?:[)\].:*_`]|[ \t\r]*$)",
     re.MULTILINE | re.IGNORECASE,
 )
 _NEGATED = re.compile(

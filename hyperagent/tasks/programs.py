@@ -67,11 +67,17 @@ def extract_program(text: str, task: Task) -> str | None:
 
 
 def normalise_program(program: str | None) -> str | None:
-    """Program without comments and layout; as written, stripped, if it is not valid Python."""
+    """Program without comments and layout.
+
+    As written, stripped, if it is not valid Python or too deeply nested to be written anew.
+    """
     if program is None or not program.strip():
         return None
     tree = _parse(program) or _parse_body(program)
-    return ast.unparse(tree).strip() if tree is not None else program.strip()
+    try:
+        return ast.unparse(tree).strip() if tree is not None else program.strip()
+    except RecursionError:
+        return program.strip()
 
 
 def complete(program: str, task: Task) -> str:

@@ -78,12 +78,11 @@ def score(task: Task, text: str, scorer: str | None = None) -> Score:
 _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 _COT = re.compile(r"The answer is (\-?[0-9\.\,]+).")
-_UP_TO_MARK = re.compile(r".*#### ", re.DOTALL)
 
 
 def _harness_form(text: str) -> str:
     """Text as the harness compares it: no ``,`` ``$`` or prefix up to ``#### ``, one dot less."""
-    text = _UP_TO_MARK.sub("", text.replace(",", "").replace("$", ""))
+    text = text.replace(",", "").replace("$", "").rpartition("#### ")[2]
     return re.sub(r"\.$", "", text).lower()
 
 

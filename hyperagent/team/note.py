@@ -60,10 +60,12 @@ class Note:
     error: str = ""
 
 
-_HEAD = re.compile(r"^[\s*_#>-]*NOTE\b[\s*_:]*$", re.MULTILINE)
-_FIELD = re.compile(
-    r"^[\s*_>-]*(answer|confidence|fact)s?[\s*_]*:[\s*_]*(.*?)[\s*_]*$", re.I | re.M
-)
+# A model that runs on may write thousands of blank lines: no part of a pattern may cross one, or
+# the search takes time quadratic in their number.
+_HEAD = re.compile(r"^[ \t\r*_#>-]*NOTE\b[ \t\r*_:]*$", re.MULTILINE)
+_FIELD = re.compile(r"^[ \t\r*_>-]*(answer|confidence|fact)s?[ \t*_]*:(.*)$", re.I | re.M)
+_AROUND = " \t\r*_"
+"""Space and markdown around the value of a field."""
 _FACTS = 3
 
 
@@ -101,7 +103,8 @@ def _from_json(text: str) -> tuple[str, float | None, list[str]] | None:
         return None
     try:
         data = json.loads(text)
-    except ValueError:
+    # Brackets nested a thousand deep are no note either.
+    except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict) or "answer" not in data:
         return None
@@ -116,7 +119,7 @@ def _from_lines(text: str) -> tuple[str, float | None, list[str]]:
         return "", None, []
     stated, confidence, facts = "", None, []
     for match in _FIELD.finditer(text, heads[-1].end()):
-        name, value = match[1].lower(), match[2]
+        name, value = match[1].lower(), match[2].strip(_AROUND)
         if name == "answer":
             stated = value
         elif name == "confidence":

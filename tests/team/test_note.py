@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,25 @@ def test_any_text_makes_a_note(text: str) -> None:
     note = read(text)
     assert note.text == text
     assert note.confidence is None or 0 <= note.confidence <= 1
+
+
+@pytest.mark.parametrize("kind", ["number", "text", "choice", "code"])
+@pytest.mark.parametrize(
+    "filler", ["\n", "\r\n", " ", "- \n", "* ", "NOTE\n", "\\boxed{"], ids=repr
+)
+def test_a_reply_that_runs_on_is_read_in_time(kind: str, filler: str) -> None:
+    task = Task("Which?", kind=kind, choices=("red", "blue") if kind == "choice" else ())
+    text = f"NOTE\nanswer: 7{filler * (20_000 // len(filler))}end"
+    began = time.process_time()
+    parse_note(text, task, "ann", tokens=80)
+    assert time.process_time() - began < 3.0
+
+
+def test_brackets_without_end_are_no_note() -> None:
+    assert read('{"answer": ' + "[" * 100_000).answer is None
+
+
+def test_a_program_that_is_too_deep_to_be_rewritten_is_kept_as_it_is() -> None:
+    program = "def f():\n    return " + " + ".join(["1"] * 700)
+    task = Task("Write f.", kind="code", meta={"entry_point": "f"})
+    assert read(f"```python\n{program}\n```", task).answer == program
