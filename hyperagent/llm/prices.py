@@ -106,7 +106,8 @@ class Prices:
         model = self.find(*names)
         if model is None or usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
-        cached = usage.cached_tokens or 0
+        # A server that reports more cached tokens than the prompt has must not earn us money.
+        cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
         rate = model.prompt if model.cached is None else model.cached
         return (
             (usage.prompt_tokens - cached) * model.prompt

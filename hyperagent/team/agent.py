@@ -91,4 +91,6 @@ class Agent:
         object.__setattr__(self, "prompt", role.prompt)
         object.__setattr__(self, "profile", self.profile or role.profile)
         tools = role.tools if self.tools is None else self.tools
+        if isinstance(tools, str):
+            raise ConfigError(f"agent {self.id!r}: tools must be a list of names, got {tools!r}")
         object.__setattr__(self, "tools", tuple(tools))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
+
+from hyperagent.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -23,11 +26,26 @@ def _background_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+# A forked child has the loop, but not the thread that runs it.
+os.register_at_fork(after_in_child=_background_loop.cache_clear)
+
+
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run `coroutine` to its end and return its result.
 
     An interrupt (Ctrl-C) cancels the coroutine, waits until it has cleaned up, and is raised again.
+
+    Raises
+    ------
+    ConfigError
+        If called by code that itself runs under `run_sync`: it would wait for itself for ever.
     """
+    if asyncio._get_running_loop() is _background_loop():
+        coroutine.close()
+        raise ConfigError(
+            "a synchronous call from inside another one, e.g. from an agent's own function, "
+            "would never return: make the function async and await solve()"
+        )
     finished = threading.Event()
 
     async def tracked() -> T:

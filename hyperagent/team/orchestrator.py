@@ -255,8 +255,12 @@ class Orchestrator:
         """The word of a decide group, or the decision call if the routing asks for one, or None."""
         routing, task = self.speaker.routing, self.speaker.task
         for board in reversed(self.boards):
-            if routing.read_notes and board.edge.mode == "decide" and board.closed_by != "skipped":
-                return board.notes[-1] if board.notes[-1].answer is not None else None
+            if routing.read_notes and board.edge.mode == "decide":
+                # Notes of earlier phases were carried in. One new note is the decider's; several
+                # were written without a look at each other, and are votes.
+                new = [note for note in board.notes if note.phase == board.edge.phase]
+                if len(new) == 1 and new[0].answer is not None:
+                    return new[0]
         notes = [self.latest[node] for node in sorted(self.latest)]
         notes = [note for note in notes if note.answer is not None]
         if routing.decision == "never" or not routing.read_notes or len(notes) < 2:

@@ -6,12 +6,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hyperagent.config import StrictModel, load_yaml, validate
 from hyperagent.errors import UnknownNameError
 from hyperagent.team.agent import Agent, Sampling
 from hyperagent.team.routing import Routing
+
+
+def _not_null(value: Any) -> Any:
+    """Refuse a null that somebody wrote; a key that is left out is not checked."""
+    if value is None:
+        raise ValueError("must not be null; leave the key out for the default")
+    return value
 
 
 class SamplingModel(StrictModel):
@@ -21,6 +28,8 @@ class SamplingModel(StrictModel):
     top_p: float | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] | None = None
+
+    _stated = field_validator("stop")(_not_null)
 
 
 class AgentModel(StrictModel):
@@ -51,6 +60,11 @@ class RoutingModel(StrictModel):
     structured: Literal["auto", "never", "always"] | None = None
     tool_calls: int | None = None
     timeout: float | None = None
+
+    _stated = field_validator(
+        "read_notes", "rounds", "vote", "share_speech", "note_tokens", "answer_tokens", "decision",
+        "structured", "tool_calls", "timeout",
+    )(_not_null)  # fmt: skip
 
 
 class TeamModel(StrictModel):

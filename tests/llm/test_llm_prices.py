@@ -48,6 +48,10 @@ def test_which_price_applies(
     assert prices.price(Usage(1_000_000, 0), *names) == per_million_prompt_tokens
 
 
+def test_more_cached_tokens_than_the_prompt_has_earn_nothing(prices: Prices) -> None:
+    assert prices.price(Usage(10, 0, 1_000_000), "gpt-4o-mini-x") == pytest.approx(10 * 0.075e-6)
+
+
 def test_cached_tokens_have_their_own_price(prices: Prices) -> None:
     usage = Usage(prompt_tokens=1000, completion_tokens=100, cached_tokens=400)
     assert prices.price(usage, "gpt-4o-mini-x") == pytest.approx(

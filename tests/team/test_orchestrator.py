@@ -154,6 +154,21 @@ def test_a_decide_group_has_the_last_word() -> None:
     assert (result.answer, result.finish) == ("18", "decision")
 
 
+def test_a_decider_that_fails_leaves_the_vote_standing() -> None:
+    script = Script(ann=["5", RequestRejected("no")], bob="5", cat="9")
+    members = ("ann", "bob", "cat")
+    result = solve(script, Hyperedge(members), Hyperedge(members, "decide", 1), rounds=0)
+    assert script.calls()[-1] == ("ann", "decide")
+    assert (result.answer, result.finish) == ("5", "vote")
+    assert result.errors == ("ann: RequestRejected: no",)
+
+
+def test_a_decide_group_that_nothing_comes_before_votes() -> None:
+    script = Script(ann="5", bob="5", cat="9")
+    result = solve(script, Hyperedge(("ann", "bob", "cat"), "decide"))
+    assert (result.answer, result.finish) == ("5", "vote")
+
+
 def test_the_anytime_stop_leaves_later_phases_closed() -> None:
     edges = [Hyperedge((name,), phase=i) for i, name in enumerate(NAMES)]
     sure = Script()

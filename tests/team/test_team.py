@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import threading
 
 import pytest
@@ -33,6 +34,30 @@ def test_solve_sync_inside_a_running_loop() -> None:
         return team().solve_sync("What is 2 + 2?").answer
 
     assert asyncio.run(notebook_cell()) == "4"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_solve_sync_in_a_forked_process() -> None:
+    def child() -> None:
+        answers.put(shared.solve_sync("What is 2 + 2?").answer)
+
+    shared = team()
+    shared.solve_sync("What is 2 + 2?")
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    process = context.Process(target=child, daemon=True)
+    process.start()
+    try:
+        assert answers.get(timeout=20) == "4"
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_solve_sync_inside_an_agent_says_why_it_cannot_be() -> None:
+    inner = team()
+    outer = team(backend=FunctionBackend(lambda request: inner.solve_sync("q").text))
+    assert "await solve()" in outer.solve_sync("What is 2 + 2?").errors[0]
 
 
 def test_solve_sync_from_many_threads() -> None:
@@ -76,6 +101,11 @@ def test_errors_name_what_is_wrong() -> None:
         team(backend="opnai:gpt")
     with pytest.raises(ConfigError, match="reliability of zoe"):
         team().with_reliability({"zoe": 0.5})
+
+
+def test_one_name_is_no_list_of_tools() -> None:
+    with pytest.raises(ConfigError, match="'ann': tools must be a list of names, got 'python'"):
+        Agent("ann", tools="python")
 
 
 def test_copies_share_backends() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from hyperagent.config import validate
 from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.team import Team, load_team_file, role_names, team_names
 from hyperagent.team.routing import Routing
-from hyperagent.team.teamfile import RoutingModel
+from hyperagent.team.teamfile import RoutingModel, TeamModel
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "teams").glob("*.yaml"))
 
@@ -60,6 +62,14 @@ def test_a_wrong_file_is_one_clear_error(tmp_path: Path, text: str, message: str
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_team_file(path)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({field.name for field in fields(Routing)} - {"gate", "anytime"})
+)
+def test_a_null_that_means_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"team: routing.{name}: .*must not be null"):
+        validate(TeamModel, {"agents": [{"id": "ann"}], "routing": {name: None}}, "team")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
