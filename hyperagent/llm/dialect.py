@@ -127,7 +127,7 @@ class Reader:
         seconds : float
             Wall time of the call.
         """
-        text, finish = "".join(self._pieces), self.finish_reason
+        text, finish = _sound("".join(self._pieces)), self.finish_reason
         usage = self._counted(request, text, seen)
         if request.stream:
             seen.observe("streaming", True)
@@ -203,6 +203,19 @@ def obeys(text: str, schema: Mapping[str, Any]) -> bool:
     if schema.get("type", "object") != "object":
         return True
     return isinstance(value, dict) and set(schema.get("required", ())) <= value.keys()
+
+
+def _sound(text: str) -> str:
+    """`text` with pairs of surrogates joined and lone ones replaced.
+
+    JSON can spell half a character. No later request could carry it, so that one such reply
+    would fail everybody who reads it.
+    """
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _logprob(item: Mapping[str, Any]) -> TokenLogprob:

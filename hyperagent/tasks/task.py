@@ -43,6 +43,10 @@ class Task:
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or not self.question.strip():
             raise TaskError(f"a task needs a question, got {self.question!r}")
+        try:
+            "".join((self.question, *self.choices)).encode()
+        except UnicodeEncodeError as error:
+            raise TaskError(f"a question must be Unicode text, which it is not: {error}") from None
         if self.kind not in KINDS:
             raise TaskError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.kind == "choice" and len(self.choices) < 2:

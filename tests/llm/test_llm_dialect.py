@@ -118,6 +118,21 @@ def test_only_believable_usage_is_taken(data: Any, text: str, expected: Usage | 
     assert read_usage(data, text) == expected
 
 
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["plain"], "plain"),
+        (["half \ud83d", "\ude00 each"], "half \U0001f600 each"),
+        (["a\udc00b"], "a\ufffdb"),
+    ],
+)
+def test_a_reply_is_text_that_can_be_sent_on(pieces: list[str], text: str) -> None:
+    reader = Reader()
+    for piece in pieces:
+        reader.chunk({"choices": [{"delta": {"content": piece}}]})
+    assert reader.reply(REQUEST, Capabilities(), 0.0).text == text
+
+
 def test_a_cut_off_reply_does_not_accuse_the_schema() -> None:
     schema = {"type": "object", "required": ["a"]}
     for finish, expected in (("length", None), ("stop", False)):

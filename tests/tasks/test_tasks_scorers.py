@@ -74,3 +74,8 @@ def test_what_cannot_be_scored_is_an_error() -> None:
 
 def test_registry() -> None:
     assert set(scorers.names()) >= {"strict", "flexible", "numeric", "choice", "code", "exact"}
+
+
+def test_a_question_that_no_request_could_carry_is_refused() -> None:
+    with pytest.raises(TaskError, match="Unicode"):
+        Task("caf\udce9")
