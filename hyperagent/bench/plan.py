@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hyperagent.bench.files import compact
+from hyperagent.bench.samples import CALIBRATION
 from hyperagent.config import StrictModel
 from hyperagent.team import Team
 from hyperagent.team.teamfile import RoutingModel
@@ -53,6 +54,13 @@ class Row(StrictModel):
     def _not_empty(cls, value: str) -> str:
         if not value.strip() or "|" in value:
             raise ValueError("a topology must be a name without '|'")
+        return value
+
+    @field_validator("label")
+    @classmethod
+    def _no_calibration(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or value.startswith(CALIBRATION)):
+            raise ValueError(f"a label must be a name that does not begin with {CALIBRATION!r}")
         return value
 
     @property

@@ -69,6 +69,7 @@ class Runner:
         self.concurrency, self.progress = concurrency, progress
         self.fail_on_error, self.prices, self.name = fail_on_error, prices, name
         self.exhausted = ""
+        self._working = 0
         self._finished = self._failed = 0
         self._first_error = ""
 
@@ -96,21 +97,27 @@ class Runner:
         state.begin()
         self.progress.show(state)
         if waiting and not self.exhausted:
-            workers = min(self.concurrency, len(waiting))
+            self._working = min(self.concurrency, len(waiting))
             try:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(workers):
+                    for _ in range(self._working):
                         group.create_task(self._work(waiting, state))
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
         self.progress.show(state, last=True)
 
     async def _work(self, waiting: deque[Item], state: State) -> None:
+        """One of the workers; it ends when nothing waits, or the budget is too tight for it."""
         while waiting and not self.exhausted:
-            await self._one(waiting.popleft(), state)
+            item = waiting.popleft()
+            if not await self._one(item, state):
+                waiting.appendleft(item)
+                break
             self.progress.show(state)
+        self._working -= 1
 
-    async def _one(self, item: Item, state: State) -> None:
+    async def _one(self, item: Item, state: State) -> bool:
+        """Finish `item`; False if it must wait until calls of other items release their budget."""
         rows: list[LedgerRow] = []
         costs = item.costs
         ledger = Ledger(on_row=partial(self._note_call, item.key, costs, rows, state))
@@ -126,6 +133,10 @@ class Runner:
             record = await sample_record(item, result, self.scorers, self.prices)
             graph = result.topology
         except BudgetExceeded as error:
+            # What calls under way reserved is mostly more than they use. The replies so far are
+            # in the cache, so that coming back to this item later costs nothing.
+            if self._working > 1 and item.team.cache is not None:
+                return False
             self.exhausted = str(error)
             record = error_record(item, error, "budget", rows, self.prices)
         except _HOPELESS:
@@ -138,6 +149,7 @@ class Runner:
         self.folder.add_sample(record, graph, paid=costs)
         state.count(record)
         self._judge(record, state)
+        return True
 
     def _note_call(
         self, item: str, costs: bool, rows: list[LedgerRow], state: State, row: LedgerRow

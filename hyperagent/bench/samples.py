@@ -10,6 +10,7 @@ from typing import Any
 from hyperagent import tasks
 from hyperagent.llm import LedgerRow, Prices, Totals, Usage
 from hyperagent.tasks import Task
+from hyperagent.tasks.scorers import DEFAULT
 from hyperagent.team import Result, Team
 
 CALIBRATION = "@"
@@ -51,7 +52,8 @@ async def sample_record(
 ) -> dict[str, Any]:
     """What is kept of a finished item.
 
-    The voted answer is judged by the first scorer, the text of the winning reply by the others.
+    The voted answer is judged by the scorer of the task's kind. Others may read a form that only
+    replies have (``#### 18``), so they judge the text of the winning reply.
     Tokens and price count every call as if it had been paid for, replayed ones too, so that rows
     which share calls can be compared.
     """
@@ -137,13 +139,13 @@ def _price(row: LedgerRow, prices: Prices | None) -> float | None:
 
 async def _verdicts(task: Task, result: Result, scorers: Sequence[str]) -> dict[str, bool]:
     found = {}
-    for place, scorer in enumerate(scorers):
-        text = result.answer if place == 0 and task.kind != "code" else result.text
+    for scorer in scorers:
         if task.kind == "code":
             # The vote was on programs; the winner's own spelling is in its reply. Tests run in a
             # sandbox for seconds, which must not hold up the other questions.
-            verdict = await asyncio.to_thread(tasks.score, task, text, scorer)
+            verdict = await asyncio.to_thread(tasks.score, task, result.text, scorer)
         else:
+            text = result.answer if scorer == DEFAULT[task.kind] else result.text
             verdict = tasks.score(task, text or "", scorer)
         found[scorer] = verdict.correct
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,7 +161,10 @@ def bench(
             output.remark(f"stopped; the same command with --out {folder} --resume goes on")
         raise
     if json:
-        output.json_result(summary.to_json())
+        from hyperagent.bench.files import compact
+
+        # What is not a number, such as the accuracy of no question, is null in JSON.
+        output.json_result(loads(compact(summary.to_json())))
     else:
         print_summary(summary)
     if not quiet:

@@ -42,6 +42,8 @@ def test_an_explicit_null_is_a_switch() -> None:
         ({"topologies": ["random-matched"]}, "cannot be matched"),
         ({"topologies": []}, "topologies"),
         ({"topologies": ["a|b"]}, "without '|'"),
+        ({"topologies": [{"topology": "star", "label": "@star"}]}, "does not begin with '@'"),
+        ({"topologies": [{"topology": "star", "label": " "}]}, "a label must be a name"),
         ({"anytime": 1.5}, "anytime"),
         ({"anytime": "calibrated"}, "needs calibrate"),
         ({"calibrate": True, "part": "train"}, "reports the test part"),

@@ -295,6 +295,34 @@ def test_64_parallel_agents_stay_within_a_hard_budget(data_dir: Path, tmp_path: 
     assert spent == 60 * 64 * SUMS
 
 
+def test_a_scorer_that_reads_a_form_judges_the_reply_in_any_place(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    team = Team([Agent("ann", tools=())], "single", FunctionBackend(lambda request: "#### 13"))
+    found = []
+    for scorers in (("strict", "numeric"), ("numeric", "strict")):
+        settings = config(topologies=("single",), scorers=scorers)
+        row = run_bench(settings, out=tmp_path / scorers[0], team=team, data_dir=data_dir).rows[0]
+        found += [row.accuracy.value, *row.scores.values()]
+    assert len(set(found)) == 1
+    assert found[0] > 0
+
+
+def test_what_calls_under_way_reserve_does_not_end_a_run(data_dir: Path, tmp_path: Path) -> None:
+    """Replies take a small part of what is reserved; the budget is for what they take."""
+
+    async def frugal(request: ChatRequest) -> ChatReply:
+        await asyncio.sleep(0.01)
+        return ChatReply("The answer is 5.", Usage(40, 20, source="server"))
+
+    team = Team([Agent("ann", tools=())], "single", FunctionBackend(frugal))
+    settings = config(topologies=("single",), budget_tokens=4_000, concurrency=16)
+    summary = run_bench(settings, out=tmp_path, team=team, data_dir=data_dir)
+    assert summary.stopped == ""
+    assert summary.rows[0].samples == SUMS
+    assert summary.made_tokens == 60 * SUMS
+
+
 def test_a_budget_leaves_every_row_with_the_same_questions(
     team: Team, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,16 @@ def test_a_spent_budget_is_exit_code_1(shell, server):
     assert "STOPPED EARLY" in done.out
 
 
+def test_what_is_no_number_is_null_in_json(shell, server):
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    done = shell(
+        "bench", "wordproblems", *PLAIN, "--base-url", server.url, "--budget-tokens", "1", "--json"
+    )  # fmt: skip
+    assert json.loads(done.out, parse_constant=refuse)["rows"][0]["accuracy"]["value"] is None
+
+
 WRONG = {
     "data set misspelt": (["gsm8"], "Did you mean 'gsm8k'?"),
     "no data": (["gsm8k"], "HYPERAGENT_DATA"),
