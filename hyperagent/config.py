@@ -53,7 +53,10 @@ def validate(model: type[M], data: Any, where: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_sentence(model, problem) for problem in error.errors()]
+        found = error.errors()
+        # A list with a bad entry is reported again as a list that is too short.
+        inner = {p["loc"][:end] for p in found for end in range(len(p["loc"]))}
+        problems = [_sentence(model, p) for p in found if p["loc"] not in inner or not p["loc"]]
     raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
 
 

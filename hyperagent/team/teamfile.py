@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from hyperagent.config import StrictModel, load_yaml, validate
-from hyperagent.errors import UnknownNameError
+from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.team.agent import Agent, Sampling
 from hyperagent.team.routing import Routing
 
@@ -153,4 +153,9 @@ def load_team_file(name: str | Path) -> dict[str, Any]:
         One line per problem, with the file's name.
     """
     path = find_team_file(name)
-    return validate(TeamModel, load_yaml(path), str(path)).parts()
+    model = validate(TeamModel, load_yaml(path), str(path))
+    try:
+        return model.parts()
+    except ConfigError as error:
+        error.args = (f"{path}: {error}",)
+        raise

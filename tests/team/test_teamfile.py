@@ -60,8 +60,17 @@ def test_a_file_of_the_working_directory_wins(
 def test_a_wrong_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "team.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         load_team_file(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_wrong_entry_of_a_list_is_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "team.yaml"
+    path.write_text("agents: [{id: ann, tools: python}]")
+    with pytest.raises(ConfigError) as caught:
+        load_team_file(path)
+    assert str(caught.value).count(str(path)) == 1
 
 
 @pytest.mark.parametrize(
