@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 # Before anything imports numpy or torch: two threads are slower than one on small models.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +13,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from hyperagent import datadir
+
+# A shell makes its background jobs ignore Ctrl-C, and children inherit that; tests send it.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The machine is shared and slow at times: a deadline would report that, not a fault.
 settings.register_profile(
