@@ -67,4 +67,6 @@ def function(rest: str, **options: Any) -> FunctionBackend:
         raise ConfigError(f"function:{rest} cannot be imported: {error}") from error
     if not callable(target):
         raise ConfigError(f"function:{rest} is no function but {type(target).__name__}")
-    return FunctionBackend(target, name=f"function:{rest}")
+    name = f"function:{rest}"
+    # The same in every process, so that a killed run finds the replies that it was given.
+    return FunctionBackend(target, name=name, connection=name)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hyperagent.errors import ConfigError, NotRecorded
 from hyperagent.llm.types import Capabilities, ChatReply, ChatRequest, Usage
-
-_serial = itertools.count()
 
 Line = str | ChatReply | BaseException
 """One scripted outcome: a text, a whole reply, or an error to raise."""
@@ -91,12 +90,14 @@ def scripted(rest: str, **options: Any) -> ScriptedBackend:
     """``scripted:TEXT``: a backend that always says TEXT."""
     if not rest:
         raise ConfigError("write scripted:TEXT, where TEXT is what it shall always say")
-    return ScriptedBackend(rest, name=f"scripted:{rest}")
+    name = f"scripted:{rest}"
+    # The text is the whole backend, so a later process may take its replies from a cache.
+    return ScriptedBackend(rest, name=name, connection=name)
 
 
 def unique_connection(kind: str) -> str:
-    """A connection key that no other backend of this process has."""
-    return f"{kind}#{next(_serial)}"
+    """A connection key that no other backend has, in no process: a cache may outlive this one."""
+    return f"{kind}#{secrets.token_hex(8)}"
 
 
 def double_capabilities() -> Capabilities:

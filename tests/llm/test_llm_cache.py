@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from hyperagent.llm import (
     Usage,
     stack,
 )
+from hyperagent.llm import backend as open_backend
 from hyperagent.llm.cache import cache_key
 
 ASK = ChatRequest((Message("user", "What is 6 times 7?"),), temperature=0.5)
@@ -69,6 +72,20 @@ def test_server_and_model_are_in_the_key() -> None:
         for where in ("here", "there")
     }
     assert len(keys) == 4
+
+
+def test_a_function_of_a_later_process_is_another_function() -> None:
+    make = "from hyperagent.llm import *; print(FunctionBackend(print).connection)"
+    made = {
+        subprocess.run([sys.executable, "-c", make], capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("spec", ["scripted:yes", "function:builtins:str"])
+def test_a_backend_that_its_spec_describes_is_the_same_in_every_process(spec: str) -> None:
+    assert open_backend(spec).connection == spec
 
 
 def test_where_a_message_ends_is_in_the_key() -> None:
