@@ -46,6 +46,13 @@ def test_several_problems_are_several_lines() -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: a\nagents: [{id: x}]\nname: b\n")
+    with pytest.raises(ConfigError, match="'name' stands twice"):
+        load_yaml(path)
+
+
 def test_yaml_never_builds_objects(tmp_path: Path) -> None:
     path = tmp_path / "evil.yaml"
     path.write_text("a: !!python/object/apply:os.system ['true']\n")
