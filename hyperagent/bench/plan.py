@@ -113,7 +113,7 @@ class BenchConfig(StrictModel):
     calibrate : bool
         Measure each agent's reliability on the training part before the run.
     calibration_limit : int, optional
-        Questions of the training part, and of the validation part, to use.
+        Questions of the training part, and of the validation part, to use. Default: `limit`.
     cache : bool
         Keep the replies in the run folder. Rows then share the calls that they have in common,
         and a resumed run pays for none twice. Off: for backends whose replies cost nothing.

@@ -128,7 +128,8 @@ def _questions(config: BenchConfig, loaded: TaskSet, team: Team) -> _Questions:
     able = [task for task in loaded if all(count(task.id) for count in counts)]
     parts = tasks.split_by_hash(able)
     if config.calibrate:
-        most = config.calibration_limit
+        # Whoever tries three questions must not pay for thousands of others first.
+        most = config.limit if config.calibration_limit is None else config.calibration_limit
         return _Questions(
             parts["test"][: config.limit],
             parts["train"][:most],

@@ -71,7 +71,12 @@ def bench(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", help="Only the first N questions.")
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="Only the first N questions; with --calibrate, N of each part.",
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", metavar="K", help="Ask each question with K seeds.")

@@ -295,6 +295,14 @@ def test_64_parallel_agents_stay_within_a_hard_budget(data_dir: Path, tmp_path: 
     assert spent == 60 * 64 * SUMS
 
 
+def test_a_limit_holds_for_calibration_too(team: Team, tmp_path: Path) -> None:
+    data = write_sums(tmp_path / "data", 300)
+    settings = config(topologies=("single",), calibrate=True, limit=2)
+    run_bench(settings, out=tmp_path / "r", team=team, data_dir=data)
+    lines = (tmp_path / "r" / "samples.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * len(team.agents) + 2
+
+
 def test_a_scorer_that_reads_a_form_judges_the_reply_in_any_place(
     data_dir: Path, tmp_path: Path
 ) -> None:
