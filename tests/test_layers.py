@@ -13,6 +13,7 @@ ORDER = [
     "errors",
     "registry",
     "datadir",
+    "credentials",
     "config",
     "hypergraph",
     "sparsity",

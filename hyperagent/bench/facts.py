@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,10 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hyperagent import credentials
 from hyperagent.bench.plan import BenchConfig
 from hyperagent.tasks import Task, TaskSet
-
-_SECRET_NAMES = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 
 
 def meta(config: BenchConfig, loaded: TaskSet, reported: Sequence[Task]) -> dict[str, Any]:
@@ -70,7 +67,7 @@ def _revision() -> str | None:
 
 def secrets(options: Mapping[str, Any]) -> list[str]:
     """Keys that must not reach a file: those given, and those in the environment."""
-    found = [value for name, value in os.environ.items() if _SECRET_NAMES.search(name)]
+    found = sorted(credentials.in_environment())
     key = options.get("api_key")
     if key is not None:
         found.append(key.get_secret_value() if hasattr(key, "get_secret_value") else str(key))

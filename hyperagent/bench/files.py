@@ -78,9 +78,15 @@ class Journal:
     def append(self, record: dict[str, Any], *, sync: bool = True) -> None:
         """Write one record; it is on the disk when this returns, or within a second."""
         line = memoryview(self._scrub(compact(record)).encode("utf-8", "replace") + b"\n")
+        whole = os.fstat(self._handle).st_size
         try:
-            while line:
-                line = line[os.write(self._handle, line) :]
+            try:
+                while line:
+                    line = line[os.write(self._handle, line) :]
+            except OSError:
+                # A full disk may take half a line; the next record must not be glued to it.
+                os.ftruncate(self._handle, whole)
+                raise
             self._dirty = True
             if sync or time.monotonic() - self._synced > 1.0:
                 self.sync()

@@ -267,6 +267,8 @@ def footnotes(summary: Summary) -> list[str]:
     ]
     if any(row.estimated for row in summary.rows):
         notes.append("~ estimated from characters, not reported by a server.")
+    if any("strict" in row.scores for row in summary.rows):
+        notes.append("strict reads only '#### answer', which our prompts do not ask for.")
     if any(row.unknown for row in summary.rows):
         notes.append("+ some calls have no known token count; the mean leaves them out.")
     made = "Replies replayed from records, none paid for" if summary.replayed else "Calls made"

@@ -7,7 +7,6 @@ goes to standard error.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hyperagent import errors
+from hyperagent import credentials, errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,10 +38,6 @@ _FAILURES = (
 
 # A reply may hold escape sequences that retitle the terminal or write its clipboard.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SECRET_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-_SHORTEST_SECRET = 8
-"""Anything shorter would hit ordinary text."""
-
 WIDTH_OF_A_FILE = 160
 
 _secrets: set[str] = set()
@@ -50,18 +45,13 @@ _secrets: set[str] = set()
 
 def keep_secret(value: str) -> None:
     """Never print `value`, should a server's message repeat it."""
-    if len(value) >= _SHORTEST_SECRET:
+    if len(value) >= credentials.SHORTEST:
         _secrets.add(value)
 
 
 def scrub(text: str) -> str:
     """`text` without the secrets of the settings and of the environment."""
-    found = _secrets | {
-        value
-        for name, value in os.environ.items()
-        if _SECRET_NAMES.search(name) and len(value) >= _SHORTEST_SECRET
-    }
-    for secret in sorted(found, key=len, reverse=True):
+    for secret in sorted(_secrets | credentials.in_environment(), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 

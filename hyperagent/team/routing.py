@@ -61,6 +61,12 @@ class Routing:
             if not good:
                 raise ConfigError(f"routing.{name} must be {expected}, got {getattr(self, name)!r}")
 
+        for name in ("gate", "rounds", "anytime", "note_tokens", "answer_tokens", "tool_calls"):
+            value = getattr(self, name)
+            optional = value is None and name in ("gate", "anytime")
+            check(optional or isinstance(value, (int, float)), name, "a number")
+        check(isinstance(self.timeout, (int, float)), "timeout", "a number of seconds")
+
         check(self.gate is None or 0 < self.gate <= 1, "gate", "in (0, 1] or null")
         check(self.rounds >= 0, "rounds", "0 or more")
         check(self.anytime is None or 0 < self.anytime <= 1, "anytime", "in (0, 1] or null")

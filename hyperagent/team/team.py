@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,12 @@ class Team:
         self, default: str | Backend | None, options: dict[str, Any]
     ) -> dict[str, Backend]:
         """A backend for each agent; equal spec strings share one."""
+        if default is not None and all(a.backend is not None for a in self.agents.values()):
+            shown = default if isinstance(default, str) else default.name
+            warnings.warn(
+                f"backend {shown!r} is not used: every agent of team {self.name!r} names its own",
+                stacklevel=3,
+            )
         opened: dict[str, Backend] = {}
         found: dict[str, Backend] = {}
         for agent in self.agents.values():

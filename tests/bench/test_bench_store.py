@@ -183,3 +183,26 @@ def test_secrets_are_scrubbed_from_every_file(tmp_path: Path, secret: str) -> No
             text = file.read_text(encoding="utf-8")
             assert not any(s in text for s in spellings), file
     assert "no good" in (tmp_path / "calls.jsonl").read_text()
+
+
+def test_half_a_line_of_a_full_disk_is_taken_back(tmp_path: Path) -> None:
+    """In a child, because the limit on the file size holds for a whole process."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from hyperagent.bench.files import Journal\n"
+        "from hyperagent.errors import RunError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "journal.append({'n': 1})\n"
+        "hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))\n"
+        "try:\n"
+        "    journal.append({'n': 2, 'long': 'x' * 100})\n"
+        "except RunError:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
+        "    journal.append({'n': 3})\n"
+    )
+    path = tmp_path / "lines.jsonl"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    assert read_lines(path) == [{"n": 1}, {"n": 3}]

@@ -11,7 +11,7 @@ import pytest
 from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
 from hyperagent.llm import FunctionBackend, Ledger
-from hyperagent.team import Agent, Team
+from hyperagent.team import Agent, Routing, Team
 from hyperagent.team.loop import run_sync
 
 MODEL = FunctionBackend(lambda request: "The answer is 4.")
@@ -132,3 +132,16 @@ def test_equal_specs_share_one_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Team([Agent("ann"), Agent("bob"), Agent("cat", backend=MODEL)])
     assert made.backends["ann"] is made.backends["bob"]
     assert made.backends["cat"] is MODEL
+
+
+def test_a_backend_that_nobody_uses_is_reported() -> None:
+    with pytest.warns(UserWarning, match="'function' is not used: every agent of team 'team'"):
+        Team([Agent("ann", backend=MODEL)], backend=MODEL)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rounds": "2"}, {"gate": "high"}, {"timeout": None}, {"tool_calls": None}]
+)
+def test_routing_switches_of_a_wrong_type_are_named(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=f"routing.{next(iter(wrong))} must be"):
+        Routing(**wrong)
