@@ -66,6 +66,14 @@ def magnitudes(name: str, z: Any) -> Tensor:
     return z
 
 
+def vectors(name: str, z: Any) -> Tensor:
+    """`magnitudes` of at least one dimension and at least one group."""
+    magnitudes(name, z)
+    if not z.ndim or not z.shape[-1]:
+        raise SparsityError(f"{name} must hold vectors of groups (..., m), got {tuple(z.shape)}")
+    return z
+
+
 def number(
     name: str,
     value: Any,

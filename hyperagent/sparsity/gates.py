@@ -181,7 +181,7 @@ class Gate(nn.Module, ABC):
         probability = self.probability()
         if cost is None:
             return probability.sum()
-        checks.broadcasts("cost", cost, probability.shape)
+        checks.broadcasts("cost", checks.weight("cost", cost), probability.shape)
         return (probability * cost).sum()
 
     def freeze(
@@ -216,8 +216,11 @@ class Gate(nn.Module, ABC):
             If the floors alone exceed the budget.
         """
         for name, value in (("cost", cost), ("layers", layers)):
-            if value is not None and value.shape != self.logits.shape:
-                raise SparsityError(f"{name} must have the shape {tuple(self.logits.shape)}")
+            fits = isinstance(value, Tensor) and value.shape == self.logits.shape
+            if value is not None and not fits:
+                raise SparsityError(
+                    f"{name} must be a tensor of the shape {tuple(self.logits.shape)}"
+                )
         with torch.no_grad():
             keep = keep_best(
                 self.logits.flatten(),

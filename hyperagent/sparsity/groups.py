@@ -136,8 +136,13 @@ class Elements(Groups):
         checks.same_shape("new", new, "x", x)
         if not x.is_complex():
             return torch.copysign(new, x)
-        # Phase 0 at 0: a denoiser may raise a zero voxel, and that must not be lost.
-        return torch.where(z == 0, new.to(x.dtype), x * _factor(z, new))
+        # Phase 0 at 0: a denoiser may raise a zero voxel, and that must not be lost. For a
+        # subnormal modulus new / z overflows, so there the phase comes first.
+        low = z < torch.finfo(z.dtype).tiny
+        safe = z.masked_fill(z == 0, 1)
+        raised = torch.complex(x.real / safe, x.imag / safe) * new
+        moved = torch.where(low, raised, x * _factor(z.masked_fill(low, 1), new))
+        return torch.where(z == 0, new.to(x.dtype), moved)
 
     def describe(self, x: Tensor) -> str:
         kind = "complex numbers (phase kept)" if x.is_complex() else "real numbers (sign kept)"
@@ -171,9 +176,8 @@ class Complex(Groups):
         if x.is_complex():
             return x
         if not x.ndim or x.shape[-1] != 2:
-            raise SparsityError(
-                f"x must be complex, or real with last dimension 2, got {tuple(x.shape)}"
-            )
+            got = tuple(x.shape)
+            raise SparsityError(f"x must be complex, or real with last dimension 2, got {got}")
         return torch.view_as_complex(x.contiguous())
 
     def __repr__(self) -> str:
@@ -207,9 +211,10 @@ class Along(Groups):
 
     def _checked(self, x: Tensor) -> Tensor:
         checks.tensor("x", x)
-        if x.ndim < self.least or any(not -x.ndim <= d < x.ndim for d in self.dims):
+        inside = {d % x.ndim for d in self.dims if -x.ndim <= d < x.ndim}
+        if x.ndim < self.least or len(inside) != len(self.dims):
             raise SparsityError(
-                f"x must have at least {self.least} dimensions, {self.dims} among them, "
+                f"x must have at least {self.least} dimensions, the dims {self.dims} among them, "
                 f"got the shape {tuple(x.shape)}"
             )
         return x
@@ -286,8 +291,8 @@ class Slice:
             if not isinstance(x, Tensor) or x.dtype != torch.int64 or x.ndim != 1:
                 raise SparsityError(f"{name} of the slice of {self.param!r} must be (n,) int64")
         checks.same_shape("index", self.index, "group", self.group)
-        if len(self.index.unique()) != len(self.index):
-            raise SparsityError(f"index of the slice of {self.param!r} names a position twice")
+        if len(self.index[self.index >= 0].unique()) != len(self.index):
+            raise SparsityError(f"index of the slice of {self.param!r} must be >= 0, none twice")
 
 
 class Slices(Groups):
@@ -318,8 +323,8 @@ class Slices(Groups):
         layer: Tensor | None = None,
         cost: Tensor | None = None,
     ) -> None:
-        if not slices:
-            raise SparsityError("slices must hold at least one slice")
+        if not any(len(s.group) for s in slices):
+            raise SparsityError("slices must hold at least one slice with a position")
         self.parts, self.names = tuple(slices), names
         self.why = why or "slices of several tensors"
         self.m = 1 + max(int(s.group.max()) for s in slices if len(s.group))
@@ -329,9 +334,8 @@ class Slices(Groups):
             raise SparsityError(f"names must name the {self.m} groups, got {len(names)}")
         for name, values in (("layer", layer), ("cost", cost)):
             if values is not None and values.shape != (self.m,):
-                raise SparsityError(
-                    f"{name} must have the shape ({self.m},), got {tuple(values.shape)}"
-                )
+                got = tuple(values.shape)
+                raise SparsityError(f"{name} must have the shape ({self.m},), got {got}")
         self.layer, self.cost = layer, cost
         self._refuse_overlap()
 
@@ -377,9 +381,8 @@ class Slices(Groups):
                 x[name].copy_(value)
 
     def describe(self, x: Mapping[str, Tensor]) -> str:
-        held = ", ".join(
-            f"{s.param}{tuple(self._tensor(x, s).shape)} along {s.dim}" for s in self.parts
-        )
+        shapes = ((s, tuple(self._tensor(x, s).shape)) for s in self.parts)
+        held = ", ".join(f"{s.param}{shape} along {s.dim}" for s, shape in shapes)
         return f"{self.m} groups: {self.why}; each holds its slices of {held}"
 
     def _tensor(self, x: Mapping[str, Tensor], s: Slice) -> Tensor:

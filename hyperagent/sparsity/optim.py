@@ -36,6 +36,7 @@ from hyperagent.sparsity.schedules import Constant, Schedule
 
 MODES = ("prox", "subgradient", "halfspace")
 METRICS = ("decoupled", "preconditioned")
+ADAPTIVE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
 
 
 @dataclass
@@ -190,9 +191,9 @@ class ProximalOptimizer(Optimizer):
         self.base, self.terms, self.metric, self.count = base, list(terms), metric, 0
         self._link()
         for term in self.terms:
-            options = self._options(term)
+            self._options(term)
             if metric == "preconditioned" and term.mode == "prox":
-                if "betas" not in options and "alpha" not in options:
+                if not isinstance(base, ADAPTIVE):
                     raise SparsityError(
                         "metric 'preconditioned' needs Adam, AdamW or RMSprop, "
                         f"got {type(base).__name__}"
@@ -221,7 +222,9 @@ class ProximalOptimizer(Optimizer):
 
         def add() -> None:
             for term, strength in added:
-                term.add_gradient(strength)
+                # An optimizer that climbs must still walk down the penalty.
+                climbs = self._options(term).get("maximize", False)
+                term.add_gradient(-strength if climbs else strength)
 
         def with_penalty() -> Any:
             with torch.enable_grad():
@@ -252,7 +255,10 @@ class ProximalOptimizer(Optimizer):
         length = float(options["lr"]) * strength
         # RMSprop and SGD accumulate a momentum that is not normalised; Adam's is.
         if "betas" not in options:
-            length *= (1 - options.get("dampening", 0.0)) / (1 - options.get("momentum", 0.0))
+            momentum = checks.number(
+                "momentum", float(options.get("momentum", 0.0)), low=0.0, high=1.0, open_high=True
+            )
+            length *= (1 - options.get("dampening", 0.0)) / (1 - momentum)
         if length <= 0:
             return
         if self.metric == "decoupled":
@@ -304,6 +310,11 @@ class ProximalOptimizer(Optimizer):
     def active(self) -> list[int]:
         """Groups that are not zero, per term."""
         return [t.active() for t in self.terms]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # torch's own state leaves out what a subclass adds, so that a copy would break.
+        own = {name: vars(self)[name] for name in ("base", "terms", "metric", "count")}
+        return {**super().__getstate__(), **own}
 
     def state_dict(self) -> dict[str, Any]:
         """State of the base optimizer and the step count."""

@@ -155,3 +155,12 @@ def test_a_budget_can_be_learned(gate) -> None:
 def test_bad_arguments_are_named(make, name) -> None:
     with pytest.raises(SparsityError, match=name):
         make()
+
+
+def test_costs_that_are_no_tensor_or_no_numbers():
+    gate = LogisticGate(torch.zeros(3))
+    with pytest.raises(SparsityError, match="cost"):
+        gate.freeze(2, cost=[1, 1, 1])
+    for cost in ([1, 2, 3], torch.full((3,), float("nan"))):
+        with pytest.raises(SparsityError, match="cost"):
+            gate.expected_cost(cost)

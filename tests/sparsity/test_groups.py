@@ -187,3 +187,22 @@ def test_a_group_says_what_it_holds_and_why() -> None:
 def test_bad_groups_are_refused(call: object, word: str) -> None:
     with pytest.raises(SparsityError, match=word):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [(torch.complex64, 1e-40), (torch.complex128, 1e-310)])
+def test_a_subnormal_modulus_is_raised_with_its_phase(dtype, tiny):
+    x = torch.tensor([tiny * (0.6 + 0.8j), 0, 1 + 1j], dtype=dtype)
+    z = Groups.elements().magnitudes(x)
+    out = Groups.elements().scale(x, z, torch.full_like(z, 0.5))
+    torch.testing.assert_close(out[0].item(), 0.3 + 0.4j, rtol=1e-3, atol=0)
+    torch.testing.assert_close(out.abs(), torch.full_like(z, 0.5), rtol=1e-3, atol=0)
+
+
+def test_slices_and_dimensions_that_name_nothing_twice_or_negatively():
+    none = torch.zeros(0, dtype=torch.int64)
+    with pytest.raises(SparsityError, match="position"):
+        Groups.slices([Slice("a", 0, none, none)])
+    with pytest.raises(SparsityError, match="index"):
+        Slice("a", 0, torch.tensor([-1, 0]), torch.tensor([0, 1]))
+    with pytest.raises(SparsityError, match="dims"):
+        Groups.along(0, -2).magnitudes(torch.ones(2, 3))

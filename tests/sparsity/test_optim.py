@@ -301,3 +301,38 @@ def test_bad_arguments_are_named() -> None:
     bad = ProximalOptimizer(sgd, [Term(L1(0.1), x, strength=lambda _: -1.0)])
     with pytest.raises(SparsityError, match="strength"):
         bad.step()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adamax, torch.optim.ASGD])
+def test_preconditioned_refuses_optimizers_without_second_moments(kind):
+    p = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(SparsityError, match="preconditioned"):
+        ProximalOptimizer(kind([p], lr=0.1), [Term(L1(0.1), p)], metric="preconditioned")
+
+
+def test_a_deep_copy_goes_on_like_the_original():
+    p = torch.nn.Parameter(torch.tensor([1.0, 0.02]))
+    both = {"optimizer": ProximalOptimizer(torch.optim.Adam([p], lr=0.1), [Term(L1(0.5), p)])}
+    other = copy.deepcopy({**both, "p": p})
+    for optimizer, x in ((both["optimizer"], p), (other["optimizer"], other["p"])):
+        x.grad = torch.ones(2)
+        optimizer.step()
+    assert other["optimizer"].param_groups is other["optimizer"].base.param_groups
+    assert other["optimizer"].count == 1
+    assert torch.equal(p, other["p"])
+
+
+def test_an_optimizer_that_climbs_still_shrinks():
+    p = torch.nn.Parameter(torch.ones(2))
+    sgd = torch.optim.SGD([p], lr=0.1, maximize=True)
+    p.grad = torch.zeros(2)
+    ProximalOptimizer(sgd, [Term(L1(1.0), p, mode="subgradient")]).step()
+    torch.testing.assert_close(p.detach(), torch.full((2,), 0.9))
+
+
+def test_momentum_of_one_has_no_step():
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    optimizer = ProximalOptimizer(torch.optim.SGD([p], lr=0.1, momentum=1.0), [Term(L1(1.0), p)])
+    with pytest.raises(SparsityError, match="momentum"):
+        optimizer.step()

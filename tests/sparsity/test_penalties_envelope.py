@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperagent.sparsity.penalties import SparseEnvelope
+from hyperagent.errors import SparsityError
+from hyperagent.sparsity.penalties import Budget, HoyerSquare, SparseEnvelope
 
 METHODS = ("sort", "linear", "bisect")
 
@@ -191,3 +192,27 @@ def test_monotone_descent_and_the_planted_support() -> None:
     assert float(pen.residual(x, grad, step)) < 1e-6
     assert (x != 0).nonzero().squeeze().tolist() == [0, 1, 2, 3, 4]
     assert pen.stationary(x.abs(), grad.abs()).exact
+
+
+@pytest.mark.parametrize("method", ["bisect", "sort", "linear"])
+@pytest.mark.parametrize("size", [1e-310, 1e-150, 1e200])
+def test_every_form_survives_extreme_magnitudes(method, size):
+    v = torch.full((4,), size, dtype=torch.float64)
+    out = SparseEnvelope(0.5, 2, method=method).prox(v, 0.1)
+    expected = v * 0.5 / 0.55 if size > 1e-300 else torch.zeros_like(v)
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0)])
+def test_a_penalty_of_vectors_wants_groups(shape):
+    for penalty in (SparseEnvelope(0.5, 1), HoyerSquare(0.5), Budget(1.0)):
+        with pytest.raises(SparsityError, match="vectors"):
+            penalty.prox(torch.ones(shape), 0.1)
+        with pytest.raises(SparsityError, match="vectors"):
+            penalty.value(torch.ones(shape))
+
+
+def test_steps_that_do_not_broadcast():
+    for penalty in (SparseEnvelope(0.5, 1), Budget(1.0)):
+        with pytest.raises(SparsityError, match="step"):
+            penalty.prox(torch.ones(4), torch.ones(3))

@@ -173,3 +173,10 @@ def test_rho_makes_it_convex_and_nothing_smaller_does(case: Case) -> None:
 def test_the_list_has_every_registered_penalty() -> None:
     listed = {type(case.penalty) for case in CASES}
     assert {penalties.get(name) for name in penalties.names()} <= listed
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
+def test_huge_finite_magnitudes_stay_finite(case):
+    v = torch.tensor([1e15, 1e20, 1e30, 3e38])
+    for step in case.steps:
+        torch.testing.assert_close(case.penalty.prox(v, step), v)

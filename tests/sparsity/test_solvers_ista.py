@@ -15,7 +15,7 @@ from hyperagent.sparsity.penalties.l1 import L1, GroupLasso
 from hyperagent.sparsity.penalties.log_sum import LogSum
 from hyperagent.sparsity.penalties.lq import Lq
 from hyperagent.sparsity.penalties.scad import SCAD
-from hyperagent.sparsity.solvers import Dense, Functional, PnP, ista
+from hyperagent.sparsity.solvers import Dense, Functional, PnP, admm, coordinate_descent, ista
 
 D = torch.float64
 CURVED = [
@@ -233,3 +233,16 @@ def test_bad_input_is_named() -> None:
     ):
         with pytest.raises(SparsityError, match=name):
             call()
+
+
+@pytest.mark.parametrize("solver", [ista, admm, coordinate_descent])
+def test_an_empty_batch_has_an_empty_solution(solver):
+    found = solver(torch.ones(2, 3), torch.zeros(0, 2), L1(0.5))
+    assert found.x.shape == (0, 3)
+    assert found.objective.shape == found.residual.shape == (0,)
+
+
+@pytest.mark.parametrize("solver", [ista, admm, coordinate_descent])
+def test_data_of_another_dtype(solver):
+    with pytest.raises(SparsityError, match="y must be"):
+        solver(torch.ones(2, 3), torch.ones(2, dtype=torch.float64), L1(0.5))

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from hyperagent.errors import SparsityError
 from hyperagent.sparsity import checks
 from hyperagent.sparsity.checks import Number
 from hyperagent.sparsity.groups import Elements, Groups
@@ -265,6 +266,8 @@ class Regulariser:
     def __init__(self, penalty: Penalty, groups: Groups | None = None) -> None:
         self.penalty = penalty
         self.groups = Groups.elements() if groups is None else groups
+        if not isinstance(self.groups, Groups):
+            raise SparsityError(f"groups must be Groups, got {groups!r}")
         if penalty.signed:
             self.groups.refuse_signed(repr(penalty))
         self._single = isinstance(self.groups, Elements) and isinstance(penalty, Elementwise)

@@ -44,15 +44,16 @@ class Budget(Penalty):
         return 0.0
 
     def value(self, z: Tensor) -> Tensor:
-        used = (self._cost(checks.magnitudes("z", z)) * z).sum(-1)
+        used = (self._cost(checks.vectors("z", z)) * z).sum(-1)
         if not math.isinf(self.lam):
             return self.lam * (used - self.limit).clamp(min=0)
         slack = z.shape[-1] * torch.finfo(z.dtype).eps * (used + self.limit)
         return torch.where(used - self.limit > slack, torch.inf, 0.0).to(z.dtype)
 
     def prox(self, v: Tensor, step: Number) -> Tensor:
-        c = self._cost(checks.magnitudes("v", v))
+        c = self._cost(checks.vectors("v", v))
         most = checks.positive("step", step) * self.lam
+        checks.broadcasts("step", step, v.shape)
         order = (v.detach() / c).argsort(dim=-1, descending=True)
         spent = (c * v).gather(-1, order).cumsum(-1) - self.limit
         level = (spent / c.square().gather(-1, order).cumsum(-1)).amax(-1, keepdim=True)

@@ -107,7 +107,7 @@ class SparseEnvelope(Penalty):
         return self.lam * (d.max() if isinstance(d, Tensor) else d)
 
     def value(self, z: Tensor) -> Tensor:
-        checks.magnitudes("z", z)
+        checks.vectors("z", z)
         wide = z.double()
         d, c = self._wide(self.weights, wide), self._wide(self.cost, wide)
         with torch.no_grad():
@@ -120,8 +120,9 @@ class SparseEnvelope(Penalty):
         return (self.lam / 2 * total).to(z.dtype)
 
     def prox(self, v: Tensor, step: Number) -> Tensor:
-        checks.magnitudes("v", v)
+        checks.vectors("v", v)
         weight = checks.positive("step", step) * self.lam
+        checks.broadcasts("step", step, v.shape)
         wide = v.double()
         b = self._wide(self.weights, wide) * weight  # step lam d
         if not self.debiased:
@@ -141,7 +142,7 @@ class SparseEnvelope(Penalty):
 
     def gates(self, v: Tensor, step: Number) -> Tensor:
         """The gate u in [0, 1] of every group in ``prox(v, step)``, float64, summing to <= k."""
-        checks.magnitudes("v", v)
+        checks.vectors("v", v)
         wide = v.double()
         b = self._wide(self.weights, wide) * (checks.positive("step", step) * self.lam)
         return self._open(wide, b, 1 - b if self.debiased else torch.ones_like(b))

@@ -48,13 +48,13 @@ class HoyerSquare(Penalty):
         return float("inf")
 
     def value(self, z: Tensor) -> Tensor:
-        checks.magnitudes("z", z)
+        checks.vectors("z", z)
         square = z.square().sum(-1)
         some = square > 0
         return self.lam * z.sum(-1).square() / torch.where(some, square, torch.ones_like(square))
 
     def prox(self, v: Tensor, step: Number) -> Tensor:
-        checks.magnitudes("v", v)
+        checks.vectors("v", v)
         step = checks.positive("step", step)
         if isinstance(step, Tensor) and step.ndim:
             raise SparsityError(f"step must be one number, got the shape {tuple(step.shape)}")

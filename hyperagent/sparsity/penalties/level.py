@@ -31,12 +31,14 @@ def gates(a: Tensor, b: Tensor, w: Tensor, c: Tensor, k: Tensor, method: str) ->
         explicit function, so autograd is exact almost everywhere.
     """
     with torch.no_grad():
-        fits = (c * (a > 0)).sum(-1, keepdim=True) <= k
-        on, full = b / a, (b + w) / a
-        # A group without magnitude never opens, whatever the level.
-        on, full = (torch.where(a > 0, x, torch.inf) for x in (on, full))
-        eta = METHODS[method](a, b, w, c, k, on, full, fits)
-        ones = (full <= eta) | fits
+        full = (b + w) / a
+        # A group without magnitude never opens, whatever the level; nor does one that is so
+        # small that its level overflows.
+        alive = (a > 0) & full.isfinite()
+        fits = (c * alive).sum(-1, keepdim=True) <= k
+        on, full = (torch.where(alive, x, torch.inf) for x in (b / a, full))
+        eta = METHODS[method](a * alive, b, w, c, k, on, full, fits)
+        ones = ((full <= eta) | fits) & (alive | (a == 0))
         part = (on < eta) & ~ones
     zero = torch.zeros((), dtype=a.dtype, device=a.device)
     spent = torch.where(ones, c, zero).sum(-1, keepdim=True)
@@ -125,7 +127,7 @@ def _medians(
         points = torch.cat([on, full])
         pivot = float(points[(points > low) & (points < high)].median())
         spent = settled + slope * pivot - shift
-        spent += float(_spent(torch.as_tensor(pivot), a, b, w, c))
+        spent += float(_spent(a.new_tensor(pivot), a, b, w, c))
         if spent < k:
             low = pivot
         else:

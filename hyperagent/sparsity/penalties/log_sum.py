@@ -61,9 +61,12 @@ class LogSum(Elementwise):
         u = step * lam
         half = torch.add(v, eps).mul_(0.5)
         minus = torch.as_tensor(-u, dtype=v.dtype, device=v.device)
-        square = torch.addcmul(minus, half, half).clamp_(min=torch.finfo(v.dtype).tiny)
+        most = torch.finfo(v.dtype)
+        square = torch.addcmul(minus, half, half).clamp_(min=most.tiny, max=most.max)
         # x rsqrt(x): several times faster than sqrt on CPUs.
         shifted = torch.addcmul(half, square.rsqrt(), square, out=square)  # r + eps
+        # Where the square overflows, r is v to the last digit.
+        torch.where(half > most.max**0.5 / 2, 2 * half, shifted, out=shifted)
         if not (isinstance(u, Tensor) or isinstance(eps, Tensor)):
             # r grows with v, so the threshold on v is one on r.
             return functional.threshold_(shifted, eps + _smallest(u, eps), eps).sub_(eps)

@@ -86,6 +86,8 @@ def coordinate_descent(
             "matrix must be (M, N) and y (M,) or (B, M), got "
             f"{tuple(matrix.shape)} and {tuple(y.shape)}"
         )
+    if y.dtype != matrix.dtype:
+        raise SparsityError(f"y must be {matrix.dtype} as the matrix, got {y.dtype}")
     if not penalty.separable:
         raise SparsityError(f"penalty must be separable, got {penalty!r}")
     checks.positive("tol", tol)
@@ -109,7 +111,7 @@ def coordinate_descent(
             _one(a, row, squares, kernel, first, tol, sweeps, working_set)
             for row, first in zip(rows, starts, strict=True)
         ]
-        x = torch.as_tensor(np.stack([f.x for f in found]))
+        x = torch.as_tensor(np.stack([f.x for f in found]) if found else starts)
         fit = torch.as_tensor([f.fit for f in found], dtype=torch.float64)
         seen = x if penalty.signed else x.abs()
         objective = fit + widened(penalty).value(seen).sum(-1)

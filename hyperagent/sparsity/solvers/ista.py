@@ -125,7 +125,7 @@ def finish(
     penalty = regulariser.penalty
     try:
         value = penalty.value(x if penalty.signed else regulariser.groups.magnitudes(x))
-        value = value.reshape(*items.shape, -1).sum(-1)
+        value = items.total(value)
     except SparsityError:  # a plug-and-play prior has a prox and no value
         value = torch.full_like(items.norm(miss), torch.nan)
     moved = x - regulariser.prox(x - step * a.rmv(miss), step)
@@ -151,11 +151,17 @@ class Items:
         self.shape = shape
 
     def norm(self, x: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(x.reshape(*self.shape, -1), dim=-1)
+        return torch.linalg.vector_norm(self._flat(x), dim=-1)
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         both = (a.conj() * b).real if a.is_complex() else a * b
-        return both.reshape(*self.shape, -1).sum(-1)
+        return self.total(both)
+
+    def total(self, x: Tensor) -> Tensor:
+        return self._flat(x).sum(-1)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.flatten(len(self.shape)) if x.ndim > len(self.shape) else x.unsqueeze(-1)
 
     def wide(self, per_item: Tensor, x: Tensor) -> Tensor:
         return per_item.reshape(*self.shape, *[1] * (x.ndim - len(self.shape)))

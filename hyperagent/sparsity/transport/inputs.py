@@ -110,6 +110,9 @@ def problem(
 
     a = margin(a, rows, "a")
     b = a.new_ones(size, columns) if b is None else margin(b, columns, "b")
+    # A column without mass asks for no row, so all of its pairs may be forbidden.
+    idle = (b == 0)[..., None] & torch.isinf(cost).all(-1, keepdim=True)
+    cost = cost.masked_fill(idle, 0)
     weight = torch.as_tensor(checks.positive("gamma", gamma)).detach().to(device, torch.float64)
     weight = spread(weight, lead, "gamma").reshape(size)
     whole(k, 1, rows)
@@ -131,7 +134,7 @@ def attainable(
     """
     supply, demand = a.sum(-1), b.sum(-1)
     short = supply < demand * (1 - BALANCE)
-    if bool((demand <= 0).any()):
+    if not capacity and bool((demand <= 0).any()):
         raise SparsityError("b must have a positive entry in every problem")
     if capacity and bool(short.any()):
         i = int(short.nonzero()[0])
@@ -172,7 +175,7 @@ def attainable(
             )
     if closed:
         for i in range(len(cost)):
-            missing = unmet(~forbidden[i].T, a[i], b[i])
+            missing = unmet(~forbidden[i].T, a[i], b[i]) if demand[i] > 0 else 0.0
             if missing > BALANCE:
                 raise SparsityError(
                     f"cost: the forbidden pairs leave {missing:.2%} of b without a row that can "

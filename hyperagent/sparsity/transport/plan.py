@@ -227,9 +227,9 @@ class TransportPlan(nn.Module):
                 reason = f"no convergence at gamma={self.gamma}. Raise gamma."
             warnings.warn(
                 f"{missed} of {row_error.numel()} plans miss their row marginals, the worst by "
-                f"{worst:.2%} of the mass: {reason}",
+                f"{worst:.2g} of the mass: {reason}",
                 MarginalWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 
@@ -281,7 +281,8 @@ def certificate(given: Problem, found: Maximum, value: Tensor) -> tuple[Tensor, 
     share = found.point.share
     over = share.sum(1) - given.a
     over = over.clamp_min(0) if given.capacity else over.abs()
-    row_error = over.sum(-1) / given.b.sum(-1)
+    mass = given.b.sum(-1)
+    row_error = over.sum(-1) / torch.where(mass > 0, mass, 1.0)
     paid = torch.where(share > 0, given.cost, 0) * share
     objective = paid.sum((1, 2)) + 0.5 * given.gamma * share.square().sum((1, 2))
     gap = torch.where(row_error <= 1e-6, objective - value, torch.inf)

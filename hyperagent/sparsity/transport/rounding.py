@@ -45,12 +45,16 @@ def b_matching(
 
 
 def matched(
-    score: Tensor, load: int | Tensor, k: int | Tensor, least: int | Tensor
+    score: Tensor,
+    load: int | Tensor,
+    k: int | Tensor,
+    least: int | Tensor,
+    names: tuple[str, str, str] = ("load", "k", "least"),
 ) -> tuple[Tensor, Tensor]:
     """`b_matching`, and the price of each row's load: what one more column would be worth.
 
     The prices, shape (..., A), >= 0 and in units of the score, are the multipliers of the
-    load limits; 0 where a limit does not bind.
+    load limits; 0 where a limit does not bind. `names` are what the caller calls the limits.
     """
     checks.tensor("score", score, complex_ok=False)
     if score.dim() < 2 or 0 in score.shape:
@@ -60,22 +64,26 @@ def matched(
     lead, (rows, columns) = tuple(score.shape[:-2]), score.shape[-2:]
     limits = []
     bounds = (
-        ("load", load, rows, 0, 2**31),
-        ("k", k, columns, 1, rows),
-        ("least", least, columns, 0, rows),
+        (names[0], load, rows, 0, 2**31),
+        (names[1], k, columns, 1, rows),
+        (names[2], least, columns, 0, rows),
     )
     for name, value, length, low, high in bounds:
         whole(value, low, high, name)
         shape = (*lead, length)
         limits.append(spread(torch.as_tensor(value).cpu(), shape, name).reshape(-1, length))
+    if bool((limits[2] > limits[1]).any()):
+        raise SparsityError(f"{names[2]} must be <= {names[1]} in every column")
     scores = score.detach().cpu().to(torch.float64).reshape(-1, rows, columns)
-    found = [_match(*item) for item in zip(scores, *limits, strict=True)]
+    found = [_match(*item, names) for item in zip(scores, *limits, strict=True)]
     taken, price = (torch.stack(part) for part in zip(*found, strict=True))
     taken = taken.reshape(score.shape).to(score.device)
     return taken, price.reshape(*lead, rows).to(score)
 
 
-def _match(score: Tensor, load: Tensor, k: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+def _match(
+    score: Tensor, load: Tensor, k: Tensor, least: Tensor, names: tuple[str, str, str]
+) -> tuple[Tensor, Tensor]:
     import numpy as np
     from scipy.optimize import linprog
     from scipy.sparse import coo_array
@@ -94,6 +102,8 @@ def _match(score: Tensor, load: Tensor, k: Tensor, least: Tensor) -> tuple[Tenso
         shape=(rows + 2 * columns, len(i)),
     ).tocsr()
     bound = np.concatenate([load.numpy(), k.numpy(), -least.numpy()]).astype(float)
+    if not len(i) and not bool(least.any()):
+        return torch.zeros(rows, columns, dtype=torch.bool), torch.zeros(rows, dtype=score.dtype)
     found = None
     if len(i):
         found = linprog(
@@ -101,7 +111,7 @@ def _match(score: Tensor, load: Tensor, k: Tensor, least: Tensor) -> tuple[Tenso
         )
     if found is None or found.x is None:
         raise SparsityError(
-            f"load, k and least cannot be met together: {columns} columns need at least "
+            f"{', '.join(names)} cannot be met together: {columns} columns need at least "
             f"{int(least.sum())} places, the rows offer {int(load.clamp_max(columns).sum())}"
             + (", some pairs are forbidden" if len(i) < rows * columns else "")
         )

@@ -150,7 +150,9 @@ def route(
         utility = utility.masked_fill(
             ~spread(allowed, tuple(affinity.shape), "allowed"), -torch.inf
         )
-    taken, price = matched(utility, load, max_size, min_size)
+    taken, price = matched(
+        utility, load, max_size, min_size, names=("load", "max_size", "min_size")
+    )
     # With the sizes of a possible assignment as masses the plan is possible too.
     mass = taken.sum(-2).to(torch.float64)
     capacity = torch.as_tensor(load, dtype=torch.float64, device=affinity.device)

@@ -43,7 +43,9 @@ def top(problem: Problem) -> int:
     There a column of average mass spreads over a few rows: the plan connects all rows and
     Newton's method is at its best. Negative where the own gamma is larger than that.
     """
-    wide = breadth(problem) / (problem.a.shape[-1] * problem.b.mean(-1))
+    mass = problem.b.mean(-1)
+    wide = breadth(problem) / (problem.a.shape[-1] * mass)
+    wide = torch.where(mass > 0, wide, 0)  # without mass there is nothing to solve
     ratio = float((wide / problem.gamma).max())
     return max(min(math.floor(math.log(max(ratio, 1e-300), RUNG)), 12), -12)
 

@@ -285,3 +285,9 @@ def test_side_by_side_with_pot(random_problem, quiet, capsys, k):
     else:
         assert float(ours.value) >= value - 1e-9
         assert float(ours.row_error) <= min(1e-8, error / 100)
+
+
+def test_the_warning_points_at_the_caller():
+    with pytest.warns(MarginalWarning) as caught:
+        TransportPlan(k=1, gamma=0.1)(torch.rand(2, 3), torch.full((2,), 1.5))
+    assert caught[0].filename == __file__

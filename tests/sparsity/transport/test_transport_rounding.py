@@ -199,3 +199,26 @@ def test_batched_routes_have_no_names():
         seated.members(AGENTS)
     with pytest.raises(SparsityError, match="one name per row: 4, got 2"):
         route(torch.rand(4, 6), max_size=2, load=4).members(["ann", "bob"])
+
+
+def test_nothing_worth_seating_is_an_empty_route():
+    worth = torch.tensor([[0.3, 0.6], [0.5, 0.1]])
+    never = torch.zeros(2, 2, dtype=torch.bool)
+    for seated in (
+        route(-worth, max_size=2, load=1, min_size=0),
+        route(worth, max_size=2, load=0, min_size=0),
+        route(worth, max_size=2, load=1, min_size=0, allowed=never),
+        route(torch.stack([-worth, worth]), max_size=2, load=1, min_size=0),
+    ):
+        assert torch.equal(seated.plan.share.sum(-2), seated.size.to(seated.plan.share))
+        assert bool((seated.plan.row_error < 1e-9).all())
+
+
+def test_route_names_its_own_arguments():
+    worth = torch.ones(2, 3)
+    with pytest.raises(SparsityError, match="max_size must be in"):
+        route(worth, max_size=5, load=3)
+    with pytest.raises(SparsityError, match="min_size must be <= max_size"):
+        route(worth, max_size=1, min_size=2, load=3)
+    with pytest.raises(SparsityError, match="load, max_size, min_size cannot"):
+        route(worth, max_size=1, load=1)
