@@ -8,7 +8,9 @@ SGD, with or without momentum, dampening, Nesterov
     stationary points of f + pen. With momentum and a penalty that is not convex the iterates
     may circle around one whose entries lie near the knee.
 Adam and its kin, metric "decoupled"
-    The prox gets the step lr. As with AdamW's weight decay the penalty acts beside the
+    The prox gets the step lr (as under every other optimizer; LBFGS has no step that fits: its
+    curvature knows nothing of the prox, and where it ends is not stationary). As with AdamW's
+    weight decay the penalty acts beside the
     normalised update u, not inside it: a zero stays zero where ``|u| <= pen'(0)``. The result
     does not change when the loss is scaled, so the weight is no longer in loss units.
 Adam, AdamW, RMSprop, metric "preconditioned"

@@ -174,3 +174,9 @@ def test_inputs_are_not_modified(penalty):
 def test_refusals_name_the_argument(call, name):
     with pytest.raises(SparsityError, match=rf"^{name} must"):
         call()
+
+
+def test_a_denoiser_that_works_in_place_leaves_the_input_alone():
+    v = torch.ones(4)
+    assert torch.equal(PnP(lambda z, sigma: z.mul_(0)).prox(v, 0.1), torch.zeros(4))
+    assert torch.equal(v, torch.ones(4))

@@ -71,7 +71,7 @@ class PnP(Penalty):
         checks.magnitudes("v", v)
         checks.broadcasts("step", checks.positive("step", step), v.shape)
         sigma = self.strength * torch.as_tensor(step, dtype=v.dtype, device=v.device).sqrt()
-        out = self.denoiser(v, sigma)
+        out = self.denoiser(v.clone(), sigma)  # it may work in place
         if not isinstance(out, Tensor) or out.shape != v.shape or out.dtype != v.dtype:
             got = f"{tuple(out.shape)}, {out.dtype}" if isinstance(out, Tensor) else type(out)
             raise SparsityError(
