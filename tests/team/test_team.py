@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -73,19 +75,35 @@ def test_solve_sync_from_many_threads() -> None:
     assert answers == ["4"] * 8
 
 
-def test_an_interrupt_cancels_the_coroutine() -> None:
-    state: list[str] = []
-
+def test_an_error_of_the_coroutine_arrives_as_it_is() -> None:
     async def work() -> None:
-        try:
-            state.append("started")
-            raise KeyboardInterrupt if False else ValueError("as is")
-        finally:
-            state.append("cleaned up")
+        raise ValueError("as is")
 
     with pytest.raises(ValueError, match="as is"):
         run_sync(work())
-    assert state == ["started", "cleaned up"]
+
+
+def test_an_interrupt_cancels_the_coroutine_and_waits_for_it() -> None:
+    """In a child, because the signal goes to a whole process."""
+    code = (
+        "import asyncio, os, signal, threading\n"
+        "from hyperagent.team import run_sync\n"
+        "async def work():\n"
+        "    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    try:\n"
+        "        await asyncio.sleep(60)\n"
+        "    finally:\n"
+        "        await asyncio.sleep(0.1)\n"
+        "        print('cleaned up', flush=True)\n"
+        "try:\n"
+        "    run_sync(work())\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted', flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["cleaned up", "interrupted"]
 
 
 def test_errors_name_what_is_wrong() -> None:

@@ -54,7 +54,6 @@ def test_the_posterior_of_one_vote_is_its_reliability(rate: float) -> None:
 
 def exact_posterior(answers: list[str], known: list[float], wrong: int, leader: str) -> float:
     """Bayes' rule over all κ + 1 possible answers, written out."""
-    space = sorted({*answers, *(f"other{i}" for i in range(wrong + 1))})[:0]
     seen = sorted(set(answers))
     space = seen + [f"other{i}" for i in range(max(wrong + 1 - len(seen), 0))]
     likelihood = {
