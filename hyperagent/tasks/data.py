@@ -177,7 +177,7 @@ data_sets: Registry[DataSet] = Registry(
             "aqua", "mmlu", "humaneval", "mbpp",
         )
     }
-    | {"wordproblems": "hyperagent.tasks.wordproblems:WORDPROBLEMS"},
+    | {"wordproblems": "hyperagent.tasks.wordproblems.dataset:WORDPROBLEMS"},
     group="hyperagent.data_sets",
 )  # fmt: skip
 

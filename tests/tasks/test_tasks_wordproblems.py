@@ -3,51 +3,97 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
 
 import pytest
+import yaml
 
 from hyperagent.errors import DataError, UnknownNameError
 from hyperagent.tasks import load, score
-from hyperagent.tasks.stories import SPLITS, stories
-from hyperagent.tasks.wordproblems import STEPS, generate
+from hyperagent.tasks import wordproblems as package
+from hyperagent.tasks.wordproblems import LEVELS, SKILLS, SPLITS, STEPS, generate, stream
+from hyperagent.tasks.wordproblems.chains import chains
+from hyperagent.tasks.wordproblems.pieces import Piece, capitals, read_piece
+from hyperagent.tasks.wordproblems.schemas import schemas
+
+MARK = re.compile(r"<<([\d.]+)([-+*/])([\d.]+)=([\d.]+)>>([\d.]+)")
+
+
+def pieces() -> list[Piece]:
+    found = [piece for listed in schemas().values() for piece in listed]
+    for split in SPLITS:
+        for chain in chains()[split]:
+            found += [*chain.openings, *chain.events, *chain.closings]
+    return found
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_solutions_calculate_the_answer(split: str) -> None:
-    for task in generate(400, split=split, seed=1):
-        marks = re.findall(r"<<(\d+)([-+*/])(\d+)=(\d+)>>", task.meta["solution"])
+    for task in generate(1200, split=split, seed=1):
+        marks = MARK.findall(task.meta["solution"])
         assert len(marks) == task.meta["steps"]
-        for left, sign, right, result in marks:
-            value = {"+": int(left) + int(right), "-": int(left) - int(right),
-                     "*": int(left) * int(right), "/": int(left) / int(right)}[sign]  # fmt: skip
-            assert value == int(result) > 0
+        for left, sign, right, result, shown in marks:
+            a, b = Fraction(left), Fraction(right)
+            value = a / b if sign == "/" else {"+": a + b, "-": a - b, "*": a * b}[sign]
+            assert value == Fraction(result) > 0
+            assert result == shown
         assert marks[-1][3] == task.answer
+        assert int(task.answer or 0) > 0
         assert score(task, task.meta["solution"], "strict").correct
         assert score(task, task.meta["solution"], "numeric").correct
-        # Every number that is not a result of an earlier step stands in the question.
-        given = set(re.findall(r"\d+", task.question))
-        known = given.copy()
-        for left, _, right, result in marks:
-            assert {left, right} <= known
-            known.add(result)
-        assert "{" not in task.question
+        assert not re.search(r"[{}]|  ", task.question + task.meta["solution"])
         assert task.question.endswith(("?", "."))
+        assert task.meta["skill"] in SKILLS
+        assert task.meta["steps"] in LEVELS[task.meta["level"]]
+
+
+def test_operands_come_from_the_question_or_an_earlier_step() -> None:
+    """All others are constants that words stand for: half, twice, a dozen, percent, an hour."""
+    constants = {"2", "3", "4", "5", "7", "10", "12", "24", "30", "36", "50", "52", "60", "100"}
+    words = re.compile("two|three|four|five|six|seven|eight|nine|ten|eleven|twelve")
+    stray: dict[str, str] = {}
+    for task in generate(2400, split="train", seed=2):
+        if words.search(task.question):
+            continue
+        known = set(re.findall(r"\d+(?:\.\d+)?", task.question)) | constants
+        for left, _, right, result, _ in MARK.findall(task.meta["solution"]):
+            stray |= {n: task.question for n in (left, right) if n not in known}
+            known.add(result)
+    # Constants of rarer units may come along; they are few and small.
+    assert len(stray) <= 8, stray
+    assert all(Fraction(number) <= 1000 for number in stray), stray
 
 
 def test_seed_decides_and_longer_lists_only_append() -> None:
     assert generate(50, seed=3) == generate(80, seed=3)[:50]
     assert generate(50, seed=3) != generate(50, seed=4)
+    assert tuple(islice(stream(seed=3), 50)) == generate(50, seed=3)
 
 
-def test_splits_share_neither_story_nor_question() -> None:
-    names = {split: {story.name for story in stories()[split]} for split in SPLITS}
-    hashes = {split: {t.content_hash() for t in generate(500, split=split)} for split in SPLITS}
+def test_splits_share_neither_frame_nor_question() -> None:
+    told = {split: generate(1500, split=split) for split in SPLITS}
+    frames = {
+        split: {part for task in tasks for part in task.meta["template"].split("+")}
+        for split, tasks in told.items()
+    }
+    hashes = {split: {task.content_hash() for task in tasks} for split, tasks in told.items()}
     for a in SPLITS:
-        assert len(hashes[a]) == 500
+        assert len(hashes[a]) == 1500
         for b in set(SPLITS) - {a}:
-            assert not names[a] & names[b]
+            assert not frames[a] & frames[b]
             assert not hashes[a] & hashes[b]
-    assert sum(map(len, names.values())) >= 12
+    assert len(frames["test"]) > 200
+
+
+def test_no_sentence_stands_in_two_frames() -> None:
+    seen: dict[str, str] = {}
+    for piece in {piece.name: piece for piece in pieces()}.values():
+        for split in SPLITS:
+            for place, frame in piece.frames[split]:
+                key = f"{piece.name}.{place}"
+                assert seen.setdefault(frame, key) == key, f"{key} repeats {seen[frame]}"
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -56,13 +102,48 @@ def test_every_difficulty_exists_in_every_split(steps: int) -> None:
         assert {t.meta["steps"] for t in generate(20, split=split, steps=[steps])} == {steps}
 
 
+def test_every_skill_has_problems_in_every_split() -> None:
+    for split in SPLITS:
+        tasks = generate(1600, split=split, seed=5, steps=(1, 2, 3, 4))
+        counts = {skill: sum(t.meta["skill"] == skill for t in tasks) for skill in SKILLS}
+        assert min(counts.values()) >= 20, counts
+
+
+@pytest.mark.parametrize("file", sorted(Path(package.__file__).parent.glob("schemas/*.yaml")))
+def test_schema_files(file: Path) -> None:
+    """A new schema is tested by being written into its file."""
+    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert len({entry["name"] for entry in entries}) == len(entries)
+    assert file.stem in SKILLS
+    for entry in entries:
+        assert entry["name"].startswith(f"{file.stem}_"), entry["name"]
+        piece = read_piece(entry, file.stem)
+        assert 1 <= len(piece.steps) <= 4
+        assert all(piece.frames[split] for split in SPLITS), f"{piece.name}: a split has no frame"
+        used = {name for step in piece.steps for name in (step.left, step.right)}
+        for name in (used | set()) & (set(piece.draw) | set(piece.let)):
+            for frame in entry["frames"]:
+                assert f"{{{name}}}" in frame, f"{piece.name}: {name} is missing in {frame!r}"
+
+
+def test_capitals_and_articles() -> None:
+    assert capitals("he has a apple. she has a box? a 8-hour day") == (
+        "He has an apple. She has a box? An 8-hour day"
+    )
+    assert capitals("a one-way ticket") == "A one-way ticket"
+
+
 def test_as_a_data_set() -> None:
     loaded = load("wordproblems", "validation")
-    assert len(loaded) == 300
+    assert len(loaded) == 800
     assert loaded.sha256 == load("wordproblems", "validation").sha256
     assert loaded.sha256 != load("wordproblems", "test").sha256
     assert load("wordproblems", limit=5).tasks == load("wordproblems").tasks[:5]
-    assert len({task.id for task in loaded}) == 300
+    assert len({task.id for task in loaded}) == 800
+    levels = [load("wordproblems", f"test_{level}") for level in LEVELS]
+    assert [len(level) for level in levels] == [200, 200, 400]
+    assert {t.id for level in levels for t in level} == {t.id for t in load("wordproblems")}
+    assert len(load("wordproblems", "test_hard", limit=7)) == 7
 
 
 def test_bad_requests() -> None:
@@ -70,3 +151,5 @@ def test_bad_requests() -> None:
         generate(1, split="valid")
     with pytest.raises(DataError, match="1 to 8"):
         generate(1, steps=[9])
+    with pytest.raises(UnknownNameError, match="test_easy"):
+        load("wordproblems", "test_eazy")
