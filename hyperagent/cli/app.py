@@ -11,7 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from hyperagent import __version__
-from hyperagent.cli import ask, bench, config_show, doctor, models, output, plugins, show
+from hyperagent.cli import (
+    ask,
+    bench,
+    config_show,
+    doctor,
+    models,
+    output,
+    plugins,
+    serve_model,
+    show,
+)
 from hyperagent.errors import HyperagentError
 
 NAME = "hyperagent"
@@ -38,6 +48,7 @@ app.command()(show.show)
 app.command()(models.models)
 app.command()(plugins.plugins)
 app.command()(doctor.doctor)
+app.command()(serve_model.serve_model)
 app.add_typer(config, name="config")
 config.command()(config_show.show)
 

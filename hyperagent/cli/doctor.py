@@ -77,6 +77,7 @@ def _findings(flags: dict[str, str | None], config: str | None) -> Iterator[Find
         told = ", ".join(f"{key} from {resolved.origins[key]}" for key in given)
         yield Finding("ok", "settings", f"{files}; {told or 'all defaults'}")
     yield from _data(resolved)
+    yield _weights()
     yield _sandbox()
     yield _key(resolved)
     yield _backend(resolved)
@@ -147,6 +148,25 @@ def _splits(data_dir: str | None) -> dict[str, dict[str, bool]]:
     return state
 
 
+def _weights() -> Finding:
+    from hyperagent.llm import weights
+
+    good, faults = [], []
+    try:
+        for one in weights.listed().values():
+            try:
+                one.verify()
+                good.append(one.spec)
+            except ConfigError as error:
+                faults.append(str(error))
+    except ConfigError as error:
+        # Without the list there are no such models at all; everything else works.
+        return Finding("note", "pocket", str(error))
+    if faults:
+        return Finding("bad", "pocket", "\n".join(faults))
+    return Finding("ok", "pocket", f"{', '.join(good)}: weights here, hashes right")
+
+
 def _sandbox() -> Finding:
     from hyperagent.tasks import sandbox
 
@@ -172,8 +192,9 @@ def _backend(resolved: Resolved) -> Finding:
         spec = resolved.spec()
         if spec is None and resolved.values.base_url is None and resolved.values.api_key is None:
             return Finding(
-                "note", "backend", "none set; name a server with --base-url, or set OPENAI_API_KEY"
-            )
+                "note", "backend", "none set; name a server with --base-url, or set "
+                "OPENAI_API_KEY; --team pocket needs neither",
+            )  # fmt: skip
         if spec is None:
             found = run_sync(connect.models_of_server(resolved.options()))
             return Finding("ok", "backend", f"{_address(resolved)} answers: {_some(found)}")

@@ -30,7 +30,7 @@ Model = Annotated[
 BackendSpec = Annotated[
     str | None,
     typer.Option("--backend", metavar="SPEC", help="Model as KIND:REST, e.g. openai:NAME@URL, "
-                 "ollama:NAME, gguf:PATH, recorded:RUN."),
+                 "ollama:NAME, gguf:PATH, pocket, recorded:RUN."),
 ]  # fmt: skip
 TeamName = Annotated[
     str | None,

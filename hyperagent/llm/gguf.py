@@ -7,23 +7,23 @@ in a thread of a small pool, with Python's global lock released, so the event lo
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hyperagent.errors import (
     BackendError,
     BadReply,
     CallTimeout,
     ConfigError,
-    NotFound,
     RequestRejected,
 )
 from hyperagent.llm.dialect import Reader, SeedWatch, request_body
+from hyperagent.llm.engine import start, threads_or_default
 from hyperagent.llm.http_errors import said_by, status_error
 from hyperagent.llm.types import Capabilities, ChatReply, ChatRequest
 
@@ -31,6 +31,14 @@ DEFAULT_CONTEXT = 4096
 DEFAULT_PARALLEL = 4
 DEFAULT_TIMEOUT = 600.0
 _MAGIC = b"GGUF"
+
+
+class Answer(Protocol):
+    """What a call brought, before anything is made of it: `Reader`, or one with a reply alike."""
+
+    def reply(self, request: ChatRequest, seen: Capabilities, seconds: float) -> ChatReply:
+        """As `Reader.reply`."""
+        ...
 
 
 class GGUFBackend:
@@ -69,8 +77,7 @@ class GGUFBackend:
         self.capabilities = Capabilities()
         self.timeout = timeout or DEFAULT_TIMEOUT
         self._context, self._parallel = context, parallel
-        omp = os.environ.get("OMP_NUM_THREADS", "")
-        self._threads = threads or (int(omp) if omp.isdigit() else 0) or os.cpu_count() or 1
+        self._threads = threads_or_default(threads)
         self._engine: Any = None
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -84,51 +91,67 @@ class GGUFBackend:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="gguf")
         limit = request.timeout or self.timeout
-        start = time.perf_counter()
+        begun = time.perf_counter()
         abandoned = threading.Event()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit):
-                reader = await loop.run_in_executor(self._pool, self._run, request, abandoned)
+                answer = await loop.run_in_executor(self._pool, self._run, request, abandoned)
         except TimeoutError:
             raise CallTimeout(f"{self.name}: no complete reply within {limit:g} s") from None
         finally:
             # The thread sees this at its next token and frees its place in the batch.
             abandoned.set()
-        reply = reader.reply(request, self.capabilities, time.perf_counter() - start)
+        reply = answer.reply(request, self.capabilities, time.perf_counter() - begun)
         self._seeds.note(request, reply, self.capabilities)
         return reply
 
-    def _run(self, request: ChatRequest, abandoned: threading.Event) -> Reader:
+    def _run(self, request: ChatRequest, abandoned: threading.Event) -> Answer:
         """One call, in a thread of the pool."""
-        engine = self._loaded()
+        return self._chat(request, abandoned)
+
+    def _chat(self, request: ChatRequest, abandoned: threading.Event, **extra: Any) -> Reader:
+        """One call to the chat endpoint, which renders the prompt with the model's template."""
         body = request_body(request, self.path.name)
         # Always streamed: between tokens is the only place where a call can be abandoned.
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}, **extra}
         reader = Reader()
-        failures: list[BackendError] = []
 
-        def take(chunk: Any) -> bool:
-            try:
-                if "error" in chunk:
-                    failures.append(self._refused(chunk["error"]))
-                else:
-                    reader.chunk(chunk)
-            # Whatever is raised into the engine is lost there.
-            except BackendError as error:
-                failures.append(error)
-            return bool(failures) or abandoned.is_set()
+        def take(chunk: Mapping[str, Any]) -> bool:
+            reader.chunk(chunk)
+            return abandoned.is_set()
 
         if not abandoned.is_set():
-            try:
-                engine.handle_chat_completions(body, take)
-            except (ValueError, RuntimeError) as error:
-                raise RequestRejected(f"{self.name}: {error}") from None
-        if failures:
-            raise failures[0]
+            self._ask(self._loaded().handle_chat_completions, body, take)
         if reader.finish_reason is None and not abandoned.is_set():
             raise BadReply(f"{self.name}: the engine stopped in the middle of the reply")
         return reader
+
+    def _ask(
+        self,
+        endpoint: Callable[[dict[str, Any], Callable[[Any], bool]], Any],
+        body: dict[str, Any],
+        take: Callable[[Mapping[str, Any]], bool],
+    ) -> None:
+        """Send `body`; `take` gets each chunk and says whether that is enough."""
+        failures: list[BackendError] = []
+
+        def guarded(chunk: Any) -> bool:
+            try:
+                if "error" not in chunk:
+                    return take(chunk)
+                failures.append(self._refused(chunk["error"]))
+            # Whatever is raised into the engine is lost there.
+            except BackendError as error:
+                failures.append(error)
+            return True
+
+        try:
+            endpoint(body, guarded)
+        except (ValueError, RuntimeError) as error:
+            raise RequestRejected(f"{self.name}: {error}") from None
+        if failures:
+            raise failures[0]
 
     def _refused(self, error: Any) -> BackendError:
         code = error.get("code") if isinstance(error, dict) else None
@@ -142,30 +165,17 @@ class GGUFBackend:
                 self._engine = self._load()
             return self._engine
 
-    def _load(self) -> Any:
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise NotFound("gguf: needs the package xllamacpp: pip install xllamacpp") from error
-        params = xllamacpp.CommonParams()
-        params.model.path = str(self.path)
-        params.n_parallel = self._parallel
-        params.n_ctx = self._context * self._parallel
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
-        params.warmup = False
-        params.verbosity = -1
+    def _load(self, **settings: Any) -> Any:
         # The engine insists on an HTTP port of its own: loopback, any free one, and closed
         # to everybody by a key that nobody knows.
-        params.hostnames, params.port = ["127.0.0.1"], 0
-        params.api_keys = [secrets.token_hex(16)]
-        try:
-            return xllamacpp.Server(params)
-        except RuntimeError:
-            size = self.path.stat().st_size
-            raise NotFound(
-                f"{self.name}: llama.cpp cannot load this file of {size:,} bytes; it is "
-                "incomplete, damaged, or of a kind that the installed xllamacpp does not know"
-            ) from None
+        return start(
+            self.path,
+            context=self._context,
+            parallel=self._parallel,
+            threads=self._threads,
+            key=secrets.token_hex(16),
+            **settings,
+        )
 
     async def aclose(self) -> None:
         """Wait for the calls in flight, then free the model. A later call loads it again."""

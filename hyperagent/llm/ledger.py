@@ -34,6 +34,8 @@ class LedgerRow:
         Replayed from our own cache, so not paid for again.
     error : str
         Class name of the error of a failed call, else empty.
+    calculations, inserted_tokens : int
+        As in `Usage`: what a calculator wrote into the reply, and its share of the completion.
     """
 
     run: str = ""
@@ -56,6 +58,8 @@ class LedgerRow:
     price: float | None = None
     from_cache: bool = False
     error: str = ""
+    calculations: int = 0
+    inserted_tokens: int = 0
 
     @property
     def total_tokens(self) -> int | None:
@@ -93,6 +97,8 @@ class LedgerRow:
             cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             source=usage.source,
+            calculations=usage.calculations,
+            inserted_tokens=usage.inserted_tokens,
             **rest,
         )
 
@@ -114,6 +120,8 @@ class Totals:
         Sum of the known prices.
     unpriced : int
         Rows without a known price.
+    milliseconds : float
+    calculations, inserted_tokens : int
     """
 
     calls: int = 0
@@ -128,6 +136,8 @@ class Totals:
     price: float = 0.0
     unpriced: int = 0
     milliseconds: float = 0.0
+    calculations: int = 0
+    inserted_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -165,6 +175,8 @@ class _Sums:
         self.price += row.price or 0.0
         self.unpriced += row.price is None
         self.milliseconds += row.milliseconds
+        self.calculations += row.calculations
+        self.inserted_tokens += row.inserted_tokens
 
     def totals(self) -> Totals:
         return Totals(*(getattr(self, name) for name in self.__slots__))

@@ -269,7 +269,8 @@ class OpenAIBackend:
         if not key and self._official:
             raise AuthenticationFailed(
                 f"{self._where}: no API key; set OPENAI_API_KEY, or name a local server as "
-                f"openai:{self.model}@http://127.0.0.1:PORT/v1"
+                f"openai:{self.model}@http://127.0.0.1:PORT/v1. To try without either: the team "
+                "of small models that comes with the package, --team pocket"
             )
         try:
             transport = openai.DefaultAioHttpClient()

@@ -18,6 +18,8 @@ backends: Registry[BackendFactory] = Registry(
         "openai": "hyperagent.llm.openai_compat:create",
         "ollama": "hyperagent.llm.ollama:create",
         "gguf": "hyperagent.llm.gguf:create",
+        "hf": "hyperagent.llm.hf:create",
+        "pocket": "hyperagent.llm.pocket:create",
         "recorded": "hyperagent.llm.recorded:recorded",
         "scripted": "hyperagent.llm.scripted:scripted",
         "function": "hyperagent.llm.function:function",

@@ -121,6 +121,10 @@ class Usage:
     source : {"server", "counted", "estimated"} or None
         Reported by the server, counted with the model's tokenizer, or estimated from
         the number of characters.
+    calculations : int
+        Values that the backend's calculator wrote into the reply.
+    inserted_tokens : int
+        Tokens of those values: part of the completion's, though the model did not choose them.
     """
 
     prompt_tokens: int | None = None
@@ -128,6 +132,8 @@ class Usage:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     source: UsageSource | None = None
+    calculations: int = 0
+    inserted_tokens: int = 0
 
     @property
     def total_tokens(self) -> int | None:

@@ -13,6 +13,7 @@ import pytest
 from hyperagent.testing.llama_cpp import llama_server
 from hyperagent.testing.servers import LoopbackServer
 from hyperagent.testing.tiny_gguf import write_tiny_gguf
+from hyperagent.testing.tiny_hf import write_tiny_hf
 
 
 @pytest.fixture
@@ -26,6 +27,12 @@ def loopback() -> Iterator[LoopbackServer]:
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny GGUF model file."""
     return write_tiny_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_hf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model as a transformers directory."""
+    return write_tiny_hf(tmp_path_factory.mktemp("hf") / "tiny")
 
 
 @pytest.fixture(scope="session")

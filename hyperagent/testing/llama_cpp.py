@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from hyperagent.llm.engine import start
 from hyperagent.testing.processes import child_server
 
 
@@ -32,22 +32,11 @@ def llama_server(model: str | Path, *, parallel: int = 4, context: int = 2048) -
 
 def main() -> None:
     """Serve until standard input closes."""
-    import xllamacpp
-
     model, parallel, context = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    params = xllamacpp.CommonParams()
-    params.model.path = model
-    params.model_alias = {"tiny"}
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.n_parallel = parallel
-    params.n_ctx = parallel * context
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     # Its HTTP pool gives each connection a thread: fewer than clients means stalls.
-    params.n_threads_http = 96
-    params.warmup = False
-    params.verbosity = -1
-    server: Any = xllamacpp.Server(params)
+    server = start(
+        Path(model), context=context, parallel=parallel, threads=1, alias="tiny", connections=96
+    )
     print(f"{server.listening_address}/v1", flush=True)
     sys.stdin.read()
     # The threads of open connections would keep the process alive.

@@ -6,11 +6,17 @@ any other model; only its words mean nothing.
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hyperagent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+    from tokenizers import Tokenizer
 
 CONTEXT = 8192
 """Tokens of context the file states; rotary positions have no table to outgrow."""
@@ -58,31 +64,25 @@ def write_tiny_gguf(
             "writing a GGUF file needs the package 'gguf': pip install gguf"
         ) from error
 
-    tokens, merges = _tokenizer(vocabulary)
+    tokens, merges = tables(tiny_tokenizer(vocabulary))
     rng = np.random.default_rng(seed)
     width, feed = hidden // heads, 2 * hidden
     target = Path(path)
     part = target.with_name(target.name + ".part")
     out = gguf.GGUFWriter(str(part), "llama")
     out.add_name("tiny")
-    out.add_context_length(CONTEXT)
-    out.add_embedding_length(hidden)
-    out.add_block_count(layers)
-    out.add_feed_forward_length(feed)
-    out.add_head_count(heads)
-    out.add_head_count_kv(kv_heads)
-    out.add_rope_dimension_count(width)
-    out.add_layer_norm_rms_eps(1e-5)
-    out.add_vocab_size(len(tokens))
-    out.add_tokenizer_model("gpt2")
-    out.add_tokenizer_pre("gpt-2")
-    out.add_token_list(tokens)
-    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
-    out.add_token_types([control if token in _SPECIAL else normal for token in tokens])
-    out.add_token_merges(merges)
-    out.add_bos_token_id(tokens.index("<|endoftext|>"))
-    out.add_eos_token_id(tokens.index("<|im_end|>"))
-    out.add_add_bos_token(False)
+    describe_llama(
+        out,
+        context=CONTEXT,
+        hidden=hidden,
+        layers=layers,
+        feed=feed,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=width,
+        epsilon=1e-5,
+    )
+    add_tokenizer(out, tokens, merges, _SPECIAL)
     out.add_chat_template(CHATML)
 
     def matrix(name: str, rows: int, columns: int, scale: float = 1.0, silent: int = 0) -> None:
@@ -118,10 +118,78 @@ def write_tiny_gguf(
     return target
 
 
-def _tokenizer(vocabulary: int) -> tuple[list[str], list[str]]:
-    """Tokens by id, and merges, of a byte-level BPE trained on made-up sentences."""
-    import json
+def describe_llama(
+    out: GGUFWriter,
+    *,
+    context: int,
+    hidden: int,
+    layers: int,
+    feed: int,
+    heads: int,
+    kv_heads: int,
+    head_width: int,
+    epsilon: float,
+) -> None:
+    """Write the shape of a llama into the header of a GGUF file."""
+    out.add_context_length(context)
+    out.add_embedding_length(hidden)
+    out.add_block_count(layers)
+    out.add_feed_forward_length(feed)
+    out.add_head_count(heads)
+    out.add_head_count_kv(kv_heads)
+    out.add_rope_dimension_count(head_width)
+    out.add_layer_norm_rms_eps(epsilon)
 
+
+def add_tokenizer(
+    out: GGUFWriter,
+    tokens: Sequence[str],
+    merges: Sequence[str],
+    special: Sequence[str],
+    *,
+    bos: str = "<|endoftext|>",
+    eos: str = "<|im_end|>",
+) -> None:
+    """Write a byte-level BPE, pre-split as GPT-2 does, into the header of a GGUF file.
+
+    Parameters
+    ----------
+    out : gguf.GGUFWriter
+    tokens : sequence of str
+        Tokens by id, bytes in the letters of GPT-2.
+    merges : sequence of str
+        Pairs with a space between, the first learned first.
+    special : sequence of str
+        Tokens that mark turns and never stand for text.
+    bos, eos : str
+        Which of `tokens` begins a text and which ends a turn.
+    """
+    from gguf import TokenType
+
+    out.add_vocab_size(len(tokens))
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("gpt-2")
+    out.add_token_list(tokens)
+    marks = set(special)
+    out.add_token_types(
+        [TokenType.CONTROL if token in marks else TokenType.NORMAL for token in tokens]
+    )
+    out.add_token_merges(merges)
+    out.add_bos_token_id(tokens.index(bos))
+    out.add_eos_token_id(tokens.index(eos))
+    out.add_add_bos_token(False)
+
+
+def tables(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
+    """Tokens by id, and merges, of a BPE tokenizer."""
+    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    by_id = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    return by_id, pairs
+
+
+def tiny_tokenizer(vocabulary: int) -> Tokenizer:
+    """A byte-level BPE trained on made-up sentences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if vocabulary < 300:
@@ -142,7 +210,4 @@ def _tokenizer(vocabulary: int) -> tuple[list[str], list[str]]:
         show_progress=False,
     )
     tokenizer.train_from_iterator(lines, trainer)
-    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
-    by_id = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    return by_id, pairs
+    return tokenizer

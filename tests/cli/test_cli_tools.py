@@ -10,7 +10,7 @@ from hyperagent.hypergraph import Hypergraph
 
 KEY = "sk-planted-0123456789abcdef"
 HEAVY = ["torch", "torch_geometric", "openai", "networkx", "numpy", "scipy", "pydantic", "rich"]
-COMMANDS = ["ask", "bench", "show", "models", "plugins", "doctor", "config"]
+COMMANDS = ["ask", "bench", "show", "models", "plugins", "doctor", "serve-model", "config"]
 
 
 def test_show_a_team_a_topology_and_a_file(shell):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hyperagent.testing.fixtures import llama_url, tiny_gguf
+from hyperagent.testing.fixtures import llama_url, tiny_gguf, tiny_hf
 from hyperagent.testing.servers import LoopbackServer
 
-__all__ = ["llama_url", "tiny_gguf"]
+__all__ = ["llama_url", "tiny_gguf", "tiny_hf"]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import hyperagent
 
 KEY = "sk-planted-0123456789abcdef"
 HEAVY = ["torch", "torch_geometric", "openai", "networkx", "numpy", "scipy", "pydantic", "rich"]
-COMMANDS = ["ask", "bench", "show", "models", "plugins", "doctor", "config"]
+COMMANDS = ["ask", "bench", "show", "models", "plugins", "doctor", "serve-model", "config"]
 
 
 def test_version_and_help(shell):

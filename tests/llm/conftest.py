@@ -1,5 +1,5 @@
 """Servers and the tiny model for the tests of backends."""
 
-from hyperagent.testing.fixtures import llama_url, loopback, tiny_gguf
+from hyperagent.testing.fixtures import llama_url, loopback, tiny_gguf, tiny_hf
 
-__all__ = ["llama_url", "loopback", "tiny_gguf"]
+__all__ = ["llama_url", "loopback", "tiny_gguf", "tiny_hf"]

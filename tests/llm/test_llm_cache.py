@@ -128,7 +128,7 @@ def test_replies_survive_the_process_whole(tmp_path: Path) -> None:
     "rotten",
     ["", "{", "null", "[]", "{}", '{"text": 3}', '{"text":"a","usage":[1],"logprobs":[[1]]}',
      '{"text":"a","usage":null,"logprobs":null}', '{"text":"a","usage":[],"logprobs":null,"x":1}',
-     '{"text":"a","usage":[1,2,3,4,5,6],"logprobs":null}'],
+     '{"text":"a","usage":[1,2,3,4,5,6,7,8],"logprobs":null}'],
 )  # fmt: skip
 def test_a_row_that_cannot_be_read_counts_as_missing(tmp_path: Path, rotten: str) -> None:
     path = tmp_path / "replies.sqlite"

@@ -42,6 +42,8 @@ ROWS = st.lists(
         price=st.none() | st.floats(0, 10),
         from_cache=st.booleans(),
         error=st.sampled_from(["", "RateLimited"]),
+        calculations=st.integers(0, 9),
+        inserted_tokens=st.integers(0, 99),
     ),
     max_size=20,
 )
@@ -64,6 +66,8 @@ def naive(rows: list[LedgerRow]) -> Totals:
         price=sum(row.price or 0.0 for row in rows),
         unpriced=len([row for row in rows if row.price is None]),
         milliseconds=sum(row.milliseconds for row in rows),
+        calculations=sum(row.calculations for row in rows),
+        inserted_tokens=sum(row.inserted_tokens for row in rows),
     )
 
 

@@ -1,0 +1,87 @@
+"""The two sizes of the pocket model, as `LlamaForCausalLM`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hyperagent.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and how it is trained.
+
+    Parameters
+    ----------
+    hidden, layers, heads, kv_heads, feed : int
+        Width, depth, attention heads, heads of keys and values, width of the gated layer.
+    vocabulary : int
+    batch : int
+        Tokens of one step, padding included, on all workers together.
+    rate : float
+        Learning rate of Muon for matrices; embeddings and norms get a tenth with AdamW.
+    tokens : dict of str to int
+        Tokens of each stage.
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    feed: int
+    vocabulary: int
+    batch: int
+    rate: float
+    tokens: dict[str, int]
+
+
+SIZES = {
+    "cpu": Size(
+        192, 6, 6, 3, 512, 2048, 6144, 0.02,
+        {"words": 24_000_000, "team": 8_000_000, "skill": 3_000_000},
+    ),
+    "gpu": Size(
+        384, 10, 6, 3, 1024, 4096, 65_536, 0.02,
+        {"words": 1_500_000_000, "team": 400_000_000, "skill": 60_000_000},
+    ),
+}  # fmt: skip
+CONTEXT = 2048
+
+
+def size(name: str) -> Size:
+    """The size called `name`."""
+    if name not in SIZES:
+        raise UnknownNameError("size of the pocket model", name, SIZES)
+    return SIZES[name]
+
+
+def build(name: str, seed: int = 0) -> Any:
+    """A `LlamaForCausalLM` of that size with fresh weights.
+
+    Attention is plain matrix products: on a CPU the fused kernel's backward pass is slower at
+    these lengths.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    wanted = size(name)
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=wanted.vocabulary,
+            hidden_size=wanted.hidden,
+            intermediate_size=wanted.feed,
+            num_hidden_layers=wanted.layers,
+            num_attention_heads=wanted.heads,
+            num_key_value_heads=wanted.kv_heads,
+            head_dim=wanted.hidden // wanted.heads,
+            max_position_embeddings=CONTEXT,
+            tie_word_embeddings=True,
+            bos_token_id=0,
+            eos_token_id=2,
+            pad_token_id=0,
+            rms_norm_eps=1e-5,
+            attn_implementation="eager",
+        )
+    )
