@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from boards import Problem, Said, rates, read
 from examples import Chat, last_fact, note
+from noise import noisy
 from prompts import NAMES, SOLVERS, render
 from words import STEPS, Words, chat_of, work_of
 
-from hyperagent.tasks import Task
+from hyperagent.tasks import Task, equal
 from hyperagent.tasks.wordproblems import stream
 from hyperagent.team.note import Note
 
-SHARES = {"bare": 0.12, "speak": 0.40, "revise": 0.26, "verify": 0.19, "decide": 0.03}
+SHARES = {"bare": 0.22, "speak": 0.40, "revise": 0.19, "verify": 0.16, "decide": 0.03}
 """Share of each form of prompt."""
 _CALCULATION = re.compile(r"(\d+(?:\.\d+)?)([-+*/])(\d+(?:\.\d+)?)")
 
@@ -66,21 +67,22 @@ class Colleagues:
                 )
         return made
 
-    def _fresh(self, rng: random.Random):
+    def _fresh(self, rng: random.Random) -> Iterator[Problem]:
         """New problems without end; a seventh are GSM8K's."""
         tasks = stream(split="train", seed=rng.getrandbits(48), steps=STEPS)
         public = self.words.public
         while True:
             if rng.random() < (0.06 if self.skills else 0.14):
                 example = public("gsm8k", rng)
-                yield Problem(example.question, example.work, example.answer, "gsm8k")
+                asked = noisy(example.question, rng)
+                yield Problem(asked, example.work, example.answer, "gsm8k")
                 continue
             task = next(tasks)
             if self.skills and rng.random() < self.focus:
                 while task.meta["skill"] not in self.skills:
                     task = next(tasks)
             kind = f"{task.meta['skill']}/{task.meta['steps']}"
-            yield Problem(task.question, work_of(task), task.answer or "", kind)
+            yield Problem(noisy(task.question, rng), work_of(task), task.answer or "", kind)
 
     def _alone(self, rng: random.Random, kind: str, problem: Problem) -> Chat:
         if kind == "bare":
@@ -167,5 +169,6 @@ def _slip(rng: random.Random, problem: Problem) -> Said:
         text = f"{value:.0f}"
         if 0 < value == int(value) < 50_000 and text != problem.answer:
             return Said(text, f"{left}{sign}{right} is {text}")
-    text = rng.choice([n for n in others if n != problem.answer] or ["1"])
-    return Said(text, "")
+    task = Task(problem.question)
+    wrong = [n for n in (*others, "1", "2") if not equal(n, problem.answer, task)]
+    return Said(rng.choice(wrong), "")

@@ -72,7 +72,16 @@ async def alone(model: Backend, tasks: Sequence[Task], role: str = "solver") -> 
 
 
 async def sets(model: Backend, names: Sequence[str], limit: int | None) -> dict[str, Any]:
-    """Accuracy on data sets; of the word problems also by length and by skill."""
+    """Accuracy on data sets; of the word problems also by length and by skill.
+
+    Parameters
+    ----------
+    model : Backend
+    names : sequence of str
+        Sets; one that the data directory does not hold is left out, with a word.
+    limit : int, optional
+        Problems of each set.
+    """
     found: dict[str, Any] = {}
     for name in names:
         try:
@@ -92,7 +101,11 @@ async def sets(model: Backend, names: Sequence[str], limit: int | None) -> dict[
                     groups[f"{key} {task.meta[key]}"].append(hit)
                 if task.meta["steps"] <= 4:
                     groups["steps 1-2" if task.meta["steps"] <= 2 else "steps 3-4"].append(hit)
-            found[name]["by"] = {key: shown(value) for key, value in sorted(groups.items())}
+            # Question by question, so that models can be compared in pairs.
+            found[name]["by"] = {
+                key: shown(value) | {"hits": "".join("01"[hit] for hit in value)}
+                for key, value in sorted(groups.items())
+            }
         print(name, json.dumps({k: v for k, v in found[name].items() if k != "by"}), flush=True)
     return found
 
@@ -117,6 +130,21 @@ async def boards(
     Balanced accuracy of a verifier: the mean of the share of right answers that it repeats and of
     wrong answers that it does not repeat. The reader of a board: with two right notes and one
     wrong one, and with three wrong ones, each beside the same reader alone on the same problems.
+
+    Parameters
+    ----------
+    reader, solver : Backend
+    role : str
+        Role of the reader.
+    count : int
+        Word problems of the test split.
+    seed : int
+        For the choice of notes.
+
+    Returns
+    -------
+    dict
+        By kind of board the `shown` figures; a kind that never came up is left out.
     """
     rng = random.Random(seed)
     tasks = list(load("wordproblems", "test", limit=count))
@@ -157,9 +185,11 @@ async def boards(
             ),
             "repeats the first note": shown(repeats),
         }
-    accepts = found["one right"]["repeats the first note"]["accuracy"]
-    rejects = 1 - found["one wrong"]["repeats the first note"]["accuracy"]
-    found["balanced accuracy"] = round((accepts + rejects) / 2, 4)
+    # A solver that is always right, or never, leaves nothing to tell apart.
+    if {"one right", "one wrong"} <= found.keys():
+        accepts = found["one right"]["repeats the first note"]["accuracy"]
+        rejects = 1 - found["one wrong"]["repeats the first note"]["accuracy"]
+        found["balanced accuracy"] = round((accepts + rejects) / 2, 4)
     return found
 
 

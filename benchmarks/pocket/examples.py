@@ -11,6 +11,9 @@ import numpy as np
 
 VALUE_WEIGHT = 0.2
 """Weight of the digits that the calculator fills in: with it on, the model never says them."""
+LABEL_WEIGHT = 0.3
+"""Weight of the words before a calculation: many would do, and most of them only name it."""
+_LABEL = re.compile(r"^[^\n<]*(?=<<)", re.MULTILINE)
 _VALUE = re.compile(r"=(-?[\d.]+>>-?[\d.]*)")
 
 
@@ -104,15 +107,16 @@ class Encoder:
         opened = turn("user", chat.user) + "<|im_start|>assistant\n"
         before = self._tokenizer.encode(opened).ids
         reply = self._tokenizer.encode(chat.reply + ("<|im_end|>" if closed else ""))
-        light = np.zeros(len(chat.reply) + 1, dtype=bool)
+        letters = np.ones(len(chat.reply) + 1)
+        for match in _LABEL.finditer(chat.reply):
+            letters[match.start() : match.end()] = LABEL_WEIGHT
         for match in _VALUE.finditer(chat.reply):
-            light[match.start(1) : match.end(1)] = True
+            letters[match.start(1) : match.end(1)] = VALUE_WEIGHT
         starts = np.minimum([start for start, _ in reply.offsets], len(chat.reply))
-        weights = np.where(light[starts], VALUE_WEIGHT, 1.0)
         return Encoded(
             self.prefix(chat.system),
             np.asarray([*before, *reply.ids], dtype=np.int32),
-            np.concatenate([np.zeros(len(before)), weights]).astype(np.float32),
+            np.concatenate([np.zeros(len(before)), letters[starts]]).astype(np.float32),
             chat.kind,
         )
 

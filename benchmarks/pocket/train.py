@@ -48,7 +48,9 @@ class Stage:
     after : str
         Stage whose weights it begins with; empty: fresh ones.
     decay : float
-        Share of the stage, at its end, in which the rate falls to zero.
+        Share of the stage, at its end, in which the rate falls.
+    floor : float
+        Where it falls to, as a share of its top.
     rate : float
         Factor on the size's learning rate.
     skills : tuple of str
@@ -60,18 +62,19 @@ class Stage:
     after: str = ""
     decay: float = 0.0
     rate: float = 1.0
+    floor: float = 0.0
     skills: tuple[str, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict)
 
 
 _CHECKING = {"bare": 0.02, "speak": 0.18, "revise": 0.1, "verify": 0.65, "decide": 0.05}
 STAGES = {
-    "words": Stage(),
-    "team": Stage("words", 0.8, shares=SHARES),
-    "sums": Stage("team", 0.8, 0.5, ("sums", "compare"), SHARES),
-    "rates": Stage("team", 0.8, 0.5, ("rates", "time", "groups"), SHARES),
-    "parts": Stage("team", 0.8, 0.5, ("fractions", "percent", "money"), SHARES),
-    "verifier": Stage("team", 0.8, 0.5, (), _CHECKING),
+    "words": Stage(decay=0.8, floor=0.35),
+    "team": Stage("words", 0.95, 0.35, shares=SHARES),
+    "sums": Stage("team", 0.9, 0.2, 0.0, ("sums", "compare"), SHARES),
+    "rates": Stage("team", 0.9, 0.2, 0.0, ("rates", "time", "groups"), SHARES),
+    "parts": Stage("team", 0.9, 0.2, 0.0, ("fractions", "percent", "money"), SHARES),
+    "verifier": Stage("team", 0.9, 0.2, 0.0, (), _CHECKING),
 }
 
 
@@ -140,6 +143,7 @@ def plan_of(name: str, options: argparse.Namespace) -> Plan:
         options.tokens or tokens[name if name in tokens else "skill"],
         stage.decay,
         rate=stage.rate,
+        floor=stage.floor,
         start=folder / stage.after / "model.safetensors" if stage.after else None,
         seed=options.seed,
         every=options.every,

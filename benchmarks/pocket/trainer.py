@@ -46,7 +46,9 @@ class Plan:
     tokens : int
         Tokens of this stage, padding not counted.
     decay : float
-        Share of the stage, at its end, in which the rate falls linearly to zero.
+        Share of the stage, at its end, in which the rate falls linearly.
+    floor : float
+        Where it falls to, as a share of its top.
     rate : float
         Factor on the size's learning rate.
     warm : int
@@ -64,6 +66,7 @@ class Plan:
     tokens: int
     decay: float
     rate: float = 1.0
+    floor: float = 0.0
     warm: int = 100
     start: Path | None = None
     seed: int = 0
@@ -91,6 +94,16 @@ def run(
     """Train `model` until the tokens of the stage are used up.
 
     SIGTERM ends it after the present step with a checkpoint.
+
+    Parameters
+    ----------
+    plan : Plan
+    model : nn.Module
+        A ``LlamaForCausalLM``; trained in place.
+    draw : callable
+        See `Draw`.
+    validate : callable
+        Figures of the model for the log, by name; called by the first worker only.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -152,6 +165,13 @@ def loss_of(model: Any, batch: list[Encoded], device: str) -> tuple[Tensor, floa
     """Weighted sum of the cross entropies of a batch, the sum of its weights, its tokens.
 
     The common prefix goes through the model once; its keys and values serve every row.
+
+    Parameters
+    ----------
+    model : LlamaForCausalLM
+    batch : list of Encoded
+        Chats with the same prefix.
+    device : str
     """
     longest = max(len(chat.ids) for chat in batch)
     ids = np.zeros((len(batch), longest), dtype=np.int64)
@@ -186,7 +206,8 @@ def _chunk(plan: Plan, draw: Draw, chunk: int, rank: int, tokens: int) -> list[l
 def _factor(plan: Plan, state: State) -> float:
     """Warm-up, a plateau, and a linear fall over the last part."""
     left = (plan.tokens - state.tokens) / (plan.decay * plan.tokens) if plan.decay else 1.0
-    return min(1.0, (state.step + 1) / plan.warm, max(left, 0.0))
+    falling = plan.floor + (1 - plan.floor) * min(1.0, max(left, 0.0))
+    return min(falling, (state.step + 1) / plan.warm)
 
 
 def _optimizers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:

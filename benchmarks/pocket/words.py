@@ -12,6 +12,7 @@ import corpora
 import overlap
 from examples import Chat, note
 from marks import Example
+from noise import noisy
 from vary import vary
 
 from hyperagent.tasks import Task
@@ -19,7 +20,7 @@ from hyperagent.tasks.wordproblems import stream
 
 STEPS = (1,) * 5 + (2,) * 6 + (3,) * 4 + (4,) * 3 + (5, 5, 6, 7, 8)
 """Lengths of generated problems, as often as they stand here."""
-SHARES = {"generated": 0.8, "gsm8k": 0.195, "aqua": 0.005}
+SHARES = {"generated": 0.835, "gsm8k": 0.16, "aqua": 0.005}
 """Share of each source among the chats."""
 _VARIED = 0.8
 """Share of GSM8K's problems that get new numbers, where that is possible."""
@@ -87,10 +88,11 @@ class Words:
         kinds = rng.choices(list(SHARES), list(SHARES.values()), k=count)
         wanted = [rng.choice(STEPS) for kind in kinds if kind == "generated"]
         made = iter(stream(split="train", seed=rng.getrandbits(48), steps=wanted or (1,)))
-        return [
+        chats = [
             self._generated(next(made)) if kind == "generated" else self._shown(kind, rng)
             for kind in kinds
         ]
+        return [replace(chat, user=noisy(chat.user, rng)) for chat in chats]
 
     @staticmethod
     def _generated(task: Task) -> Chat:

@@ -74,7 +74,9 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- tokens and batches
 
 
-def test_the_reply_counts_and_values_count_little(lab: SimpleNamespace, tokens: Any) -> None:
+def test_the_reply_counts_and_names_and_values_count_little(
+    lab: SimpleNamespace, tokens: Any
+) -> None:
     reply = "left: <<12-5=7>>7\nin all: <<7*1.5=10.5>>10.5\nNOTE\nanswer: 10.5"
     encoder = lab.examples.Encoder(tokens)
     made = encoder.encode(lab.examples.Chat("Be brief.", "How many?", reply, "any"))
@@ -84,9 +86,14 @@ def test_the_reply_counts_and_values_count_little(lab: SimpleNamespace, tokens: 
     assert tokens.decode(made.ids[asked:].tolist(), skip_special_tokens=False) == reply + (
         "<|im_end|>"
     )
-    light = made.ids[made.weights == np.float32(lab.examples.VALUE_WEIGHT)]
-    assert tokens.decode(light.tolist()) == "7>>710.5>>10.5"
-    assert (made.weights[asked:] == 1).sum() == len(made.ids) - asked - len(light)
+    named, light, full = (
+        tokens.decode(made.ids[made.weights == np.float32(weight)].tolist())
+        for weight in (lab.examples.LABEL_WEIGHT, lab.examples.VALUE_WEIGHT, 1)
+    )
+    # The space before a mark is one token with the mark.
+    assert named.replace("<<", "") == "left: in all: "
+    assert light == "7>>710.5>>10.5"
+    assert full.replace("<<", "") == "12-5=\n7*1.5=\nNOTE\nanswer: 10.5"
     assert (made.ids[-1], made.weights[-1]) == (2, 1.0)
     whole = tokens.decode([*made.prefix, *made.ids.tolist()], skip_special_tokens=False)
     assert whole == (
@@ -207,41 +214,35 @@ def test_a_stopped_and_a_killed_run_end_as_one_in_one_piece(tmp_path: Path) -> N
     assert (whole["code"], whole["finished"]) == (0, True)
     # SIGTERM came while step 5 was validated: one step more, and a checkpoint.
     assert stopped == {"code": 0, "step": 6, "finished": False}
-    # SIGKILL came in the third validation, before its checkpoint was written.
-    assert killed == {"code": -9, "step": 15, "finished": False}
+    # SIGKILL came in its second validation, before the checkpoint was written.
+    assert killed == {"code": -9, "step": 10, "finished": False}
     assert finished == whole
     cut, other = tmp_path / "cut", tmp_path / "whole"
     assert (cut / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
     steps = [json.loads(line)["step"] for line in (cut / "log.jsonl").read_text().splitlines()]
-    assert steps[:5] == [5, 6, 10, 15, 20]
+    assert steps[:4] == [5, 6, 10, 15]
     assert not list(cut.glob("*.tmp"))
 
 
-def test_two_workers_do_the_step_of_one(lab: SimpleNamespace, tmp_path: Path) -> None:
+def test_two_workers_do_the_step_of_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    two, one = tmp_path / "two", tmp_path / "one"
-    spawn("workers", two)
-    spawn("one", one)
-    for name in ("union", "many", "stopped"):
-        ranks = [(two / name / f"rank{rank}.safetensors").read_bytes() for rank in (0, 1)]
+    spawn("workers", tmp_path)
+    for name in ("2", "many", "stopped"):
+        ranks = [(tmp_path / name / f"rank{rank}.safetensors").read_bytes() for rank in (0, 1)]
         assert ranks[0] == ranks[1], name
-    halves, whole = (
-        json.loads((folder / "union" / "log.jsonl").read_text()) for folder in (two, one)
-    )
+    halves, whole = (json.loads((tmp_path / name / "log.jsonl").read_text()) for name in "21")
     for name in ("tokens", "loss", "norm"):
         assert halves[name] == pytest.approx(whole[name], rel=1e-3), name
-    halves, whole = (
-        load_file(folder / "union" / "checkpoint.safetensors") for folder in (two, one)
-    )
+    halves, whole = (load_file(tmp_path / name / "checkpoint.safetensors") for name in "21")
     # Muon rounds to bfloat16; the moments that it is fed must agree closely.
     for name, value in whole.items():
         close = 1e-5 if "optimizer" in name else 1e-4
         assert torch.allclose(halves[name], value, rtol=1e-3, atol=close), name
     # A signal to the parent stops both workers at the same step, with a checkpoint.
-    assert (two / "many" / "model.safetensors").exists()
-    assert (two / "stopped" / "checkpoint.safetensors").exists()
-    assert not (two / "stopped" / "model.safetensors").exists()
+    assert (tmp_path / "many" / "model.safetensors").exists()
+    assert (tmp_path / "stopped" / "checkpoint.safetensors").exists()
+    assert not (tmp_path / "stopped" / "model.safetensors").exists()
 
 
 # --- boards
@@ -312,9 +313,16 @@ def test_rates_are_shares_of_right_samples(lab: SimpleNamespace) -> None:
 
 def test_a_slip_is_never_right(lab: SimpleNamespace, asked: list[Any]) -> None:
     rng = random.Random(2)
-    bare = lab.boards.Problem("How many?", "one: 1", "1", "sums/1")
-    point = lab.boards.Problem("2.0 and 2 and 02?", "two: <<4/2=2>>2", "2", "sums/1")
-    for problem in [*asked, *[bare, point] * 50]:
+    hard = [
+        lab.boards.Problem(question, work, answer, "sums/1")
+        for question, work, answer in (
+            ("How many?", "one: 1", "1"),
+            ("Is it 1?", "one: 1", "1"),
+            ("Is it 2.0 or 02 or 5?", "two: 2", "2"),
+            ("2 and 2?", "<<2+2=4>>4", "4"),
+        )
+    ]
+    for problem in [*asked, *hard * 50]:
         task = Task(problem.question, answer=problem.answer)
         slip = lab.colleagues._slip(rng, problem)
         assert slip.answer
@@ -409,7 +417,7 @@ def test_a_public_example_that_repeats_a_test_stops_the_run(
             written.append(json.loads(out.read_text()))
 
     written: list[dict[str, Any]] = []
-    fine = check(STORY.replace("12", "31"), STORY)
+    fine = check(STORY.replace("12", "31").replace("5", "7"), STORY)
     assert fine == written[0]
     (public,), (generated,) = fine["public"]["tests"], fine["generated"]["tests"]
     assert (public["exact"], public["masked"]) == ([], [STORY]), "other numbers may pass"

@@ -1,8 +1,8 @@
 """Runs of the trainer that are cut short, each in a process of its own; `test_training` looks.
 
 tiny_run.py cuts FOLDER      one run in one piece; the same run, stopped, killed, finished
-tiny_run.py workers FOLDER   two workers: one step of a known batch, many steps, a stop
-tiny_run.py one FOLDER       the step of that known batch with one worker
+tiny_run.py workers FOLDER   one step of a known batch by one worker; by two, who then make many
+                             steps, and are stopped
 
 ``benchmarks/pocket`` must be on the path.
 """
@@ -32,6 +32,7 @@ from trainer import Plan, run, write_weights
 SIZES["tiny"] = Size(32, 2, 2, 1, 64, 64, 1536, 0.02, {})
 # So few chats at a time that a short run draws often, and two workers run out at other steps.
 trainer.CHUNK = 96
+TOKENS = 10_000
 UNION = 64
 """Chats of the known batch, of 24 tokens each."""
 
@@ -85,7 +86,7 @@ def cuts(folder: Path) -> None:
     todo = [
         (folder / "whole", {}),
         (folder / "cut", {1: signalled(signal.SIGTERM)}),
-        (folder / "cut", {3: signalled(signal.SIGKILL)}),
+        (folder / "cut", {2: signalled(signal.SIGKILL)}),
         (folder / "cut", {}),
     ]
     endings = []
@@ -93,7 +94,7 @@ def cuts(folder: Path) -> None:
         place.mkdir(exist_ok=True)
         child = os.fork()
         if child == 0:
-            train(place, 40_000, at=at)
+            train(place, TOKENS, at=at)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         rows = (place / "log.jsonl").read_text().splitlines()
@@ -110,7 +111,7 @@ def cuts(folder: Path) -> None:
 def work(rank: int, options: argparse.Namespace) -> None:
     """What each worker does."""
     whole, torch.autocast = torch.autocast, lambda *a, **k: nullcontext()
-    train(options.folder / "union", UNION * 24, union)
+    train(options.folder / str(options.workers), UNION * 24, union)
     torch.autocast = whole
     if options.workers == 1:
         return
@@ -118,10 +119,10 @@ def work(rank: int, options: argparse.Namespace) -> None:
     def stop() -> None:
         if rank == 0:
             os.kill(os.getppid(), signal.SIGTERM)
-            time.sleep(1)
+            time.sleep(2)
 
-    train(options.folder / "many", 40_000)
-    train(options.folder / "stopped", 40_000, at={1: stop})
+    train(options.folder / "many", TOKENS // 2)
+    train(options.folder / "stopped", TOKENS, at={1: stop})
 
 
 def main() -> None:
@@ -130,9 +131,10 @@ def main() -> None:
     if what == "cuts":
         cuts(folder)
         return
-    for name in ("union", "many", "stopped"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    launch(work, argparse.Namespace(workers=2 if what == "workers" else 1, folder=folder))
+    for name in ("1", "2", "many", "stopped"):
+        (folder / name).mkdir()
+    for workers in (1, 2):
+        launch(work, argparse.Namespace(workers=workers, folder=folder))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hyperagent.tasks.wordproblems.pieces import SPLITS, Draft, Piece, read_piece, tell
+from hyperagent.tasks.wordproblems.pieces import SPLITS, Draft, Piece, more_frames, read_piece, tell
 from hyperagent.tasks.wordproblems.words import cast, others
 
 _LINKS = ("", "", "", "", "Then ", "After that, ", "Later, ", "The next day, ")
@@ -43,9 +43,11 @@ class Chain:
 @cache
 def chains() -> dict[str, tuple[Chain, ...]]:
     """Chains of every split; the generic one stands first and in all of them."""
-    generic = _read("chains.yaml")
+    generic, more = _read("chains.yaml"), more_frames("chains")
     parts = {
-        part: tuple(read_piece(entry, "sums") for entry in generic[part])
+        part: tuple(
+            read_piece(entry, "sums", more=more.get(entry["name"], ())) for entry in generic[part]
+        )
         for part in ("openings", "events", "closings")
     }
     told = _read("stories.yaml")

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -90,7 +91,9 @@ class Draft:
     quantity: Fraction = Fraction(0)
 
 
-def read_piece(entry: Mapping[str, Any], skill: str = "", *, split: str = "") -> Piece:
+def read_piece(
+    entry: Mapping[str, Any], skill: str = "", *, split: str = "", more: Sequence[str] = ()
+) -> Piece:
     """A piece from its YAML entry.
 
     Parameters
@@ -102,11 +105,14 @@ def read_piece(entry: Mapping[str, Any], skill: str = "", *, split: str = "") ->
         Default for a missing ``skill``.
     split : str
         The only split that tells this piece. Default: the frames are divided among all three.
+    more : sequence of str
+        Further frames, told in training problems only.
     """
     places = {4: "validation", 5: "test"}
     told: dict[str, list[tuple[int, str]]] = {name: [] for name in SPLITS}
     for i, frame in enumerate(entry["frames"]):
         told[split or places.get(i % 6, "train")].append((i, frame))
+    told["train"] += enumerate(more, len(entry["frames"]))
     where = entry.get("where")
     return Piece(
         entry["name"],
@@ -117,6 +123,14 @@ def read_piece(entry: Mapping[str, Any], skill: str = "", *, split: str = "") ->
         tuple(_step(*row) for row in entry["steps"]),
         {name: tuple(listed) for name, listed in told.items()},
     )
+
+
+def more_frames(name: str) -> dict[str, list[str]]:
+    """Frames for training only, by piece: those of ``more/NAME.yaml``."""
+    import yaml  # Only the generator needs it.
+
+    file = Path(__file__).parent / "more" / f"{name}.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def _values(wanted: Any) -> Sequence[Any]:

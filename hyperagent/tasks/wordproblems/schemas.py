@@ -6,7 +6,7 @@ import random
 from functools import cache
 from pathlib import Path
 
-from hyperagent.tasks.wordproblems.pieces import Draft, Piece, read_piece, tell
+from hyperagent.tasks.wordproblems.pieces import Draft, Piece, more_frames, read_piece, tell
 from hyperagent.tasks.wordproblems.words import cast
 
 
@@ -17,8 +17,9 @@ def schemas() -> dict[int, tuple[Piece, ...]]:
 
     found: dict[int, list[Piece]] = {}
     for file in sorted((Path(__file__).parent / "schemas").glob("*.yaml")):
+        more = more_frames(file.stem)
         for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
-            piece = read_piece(entry, file.stem)
+            piece = read_piece(entry, file.stem, more=more.get(entry["name"], ()))
             found.setdefault(len(piece.steps), []).append(piece)
     return {steps: tuple(pieces) for steps, pieces in found.items()}
 
