@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from fractions import Fraction
 from itertools import islice
@@ -17,7 +18,10 @@ from hyperagent.tasks.wordproblems import LEVELS, SKILLS, SPLITS, STEPS, generat
 from hyperagent.tasks.wordproblems.chains import chains
 from hyperagent.tasks.wordproblems.pieces import Piece, capitals, read_piece
 from hyperagent.tasks.wordproblems.schemas import schemas
+from hyperagent.tasks.wordproblems.words import cast
 
+FOLDER = Path(package.__file__).parent
+WORDS = set(cast(random.Random(0)))
 MARK = re.compile(r"<<([\d.]+)([-+*/])([\d.]+)=([\d.]+)>>([\d.]+)")
 
 
@@ -109,7 +113,7 @@ def test_every_skill_has_problems_in_every_split() -> None:
         assert min(counts.values()) >= 20, counts
 
 
-@pytest.mark.parametrize("file", sorted(Path(package.__file__).parent.glob("schemas/*.yaml")))
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("schemas/*.yaml")), ids=lambda f: f.stem)
 def test_schema_files(file: Path) -> None:
     """A new schema is tested by being written into its file."""
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -124,6 +128,29 @@ def test_schema_files(file: Path) -> None:
         for name in (used | set()) & (set(piece.draw) | set(piece.let)):
             for frame in entry["frames"]:
                 assert f"{{{name}}}" in frame, f"{piece.name}: {name} is missing in {frame!r}"
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("more/*.yaml")), ids=lambda f: f.stem)
+def test_further_frames_say_what_the_others_say(file: Path) -> None:
+    """The numbers of a frame for training only are those that every frame of the piece names."""
+    if file.stem == "chains":
+        listed = yaml.safe_load((FOLDER / "chains.yaml").read_text(encoding="utf-8"))
+        entries = [entry for part in listed.values() for entry in part]
+    else:
+        entries = yaml.safe_load((FOLDER / "schemas" / file.name).read_text(encoding="utf-8"))
+    named = {entry["name"]: entry for entry in entries}
+    for name, frames in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+        entry = named[name]
+        numbers = {*entry.get("draw", {}), *entry.get("let", {})}
+        wanted = {frozenset(fields(frame) & numbers) for frame in entry["frames"]}
+        for frame in frames:
+            assert frozenset(fields(frame) & numbers) in wanted, f"{name}: {frame!r}"
+            assert fields(frame) - numbers <= WORDS, f"{name}: {frame!r}"
+
+
+def fields(frame: str) -> set[str]:
+    """Names in braces."""
+    return set(re.findall(r"{(\w+)}", frame))
 
 
 def test_capitals_and_articles() -> None:
