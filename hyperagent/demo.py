@@ -1,33 +1,70 @@
-"""``make demo``: a bench of topologies on the questions that are here.
+"""``make demo``: a short live study with the pocket models, which come with the package.
 
-With the recorded replies of real models in the data directory it is a part of the recorded GSM8K
-study. Without them the questions come from our generator and the replies from a script; then the
-table shows that the machinery works, and nothing about language models.
+``python -m hyperagent.demo --recorded`` runs a part of the recorded GSM8K study in its place; that
+one needs the recorded replies in the data directory.
 """
 
 from __future__ import annotations
 
-import hashlib
+import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from rich.console import Console
 
-from hyperagent import datadir, tasks, viewer
+from hyperagent import tasks, viewer
 from hyperagent.bench import BenchConfig, Row, Summary, make_progress, run_bench
 from hyperagent.cli.table import summary_lines
-from hyperagent.llm import ChatRequest, FunctionBackend
-from hyperagent.team import Agent, Result, Team
+from hyperagent.errors import HyperagentError
+from hyperagent.team import Result, Team
 from hyperagent.team.teamfile import RoutingModel, load_team_file
 
-RECORDED = "replay_math/gsm8k_test.jsonl.gz"
-
+QUESTIONS = 48
+"""Of the live study: six of each length."""
+SHOWN = 10
+"""Place of the question that is drawn; it takes three calculations."""
 STRONGEST = ("gpt_4o_mini", "qwen_25_7b")
-"""Left out of the demo: with them one agent alone is as good as all, and nothing is shown."""
+"""Left out of the recorded demo: with them one agent alone is as good as all."""
 
-SKILL = {"ann": 0.85, "bob": 0.75, "cat": 0.65, "dan": 0.55}
-"""How often each scripted agent is right."""
+LIVE = """\
+[bold]Word problems, answered here and now by small models of ours.[/bold] Five pocket models of a \
+few megabytes each come with the package and run on this processor: no key, no server, no network. \
+They learned to do sums in words, with a calculator, and nothing else: they know nothing of the \
+world, cannot chat, and make real mistakes, more of them the longer a problem is. The problems \
+come from our generator, in wordings that the models were not trained on. With {count} questions \
+most differences are noise, and the table says so.
+"""
+RECORDED = """\
+[bold]GSM8K on recorded replies.[/bold] Real questions, real replies of ten real models from disk: \
+voting, phases and benching are real; nobody reads a colleague's note, because the models never \
+saw one. The two strongest of the study's twelve are left out: with them, asking one agent is as \
+good as asking all.
+"""
+
+
+def live_config(questions: int = QUESTIONS) -> BenchConfig:
+    """A few ways to spend tokens, from one call a question to everybody twice."""
+    return BenchConfig(
+        task="wordproblems",
+        topologies=(
+            Row(topology="single", label="solver alone"),
+            Row(topology="self_consistency:k=5", label="solver, 5 samples", temperature=0.7),
+            Row(
+                topology="cascade",
+                label="cascade, anytime stop",
+                routing=RoutingModel(anytime=0.9),
+            ),
+            Row(topology="pair", label="solver and checker"),
+            Row(topology="role_cover", label="one of each role"),
+            Row(topology="group", label="one group of all"),
+        ),
+        baselines=False,
+        limit=questions,
+        scorers=("numeric",),
+        concurrency=32,
+    )
 
 
 def recorded_config() -> BenchConfig:
@@ -55,99 +92,77 @@ def recorded_team() -> Team:
     return Team(**parts)
 
 
-def scripted_config() -> BenchConfig:
-    """Word problems from the generator."""
-    sure = RoutingModel(anytime=0.95)
-    return BenchConfig(
-        task="wordproblems",
-        topologies=(
-            Row(topology="cascade", label="cascade, anytime stop", routing=sure),
-            Row(topology="group", label="one group"),
-        ),
-        limit=100,
-        scorers=("numeric",),
-        cache=False,
-        concurrency=32,
-    )
-
-
-def scripted_team() -> Team:
-    """Four agents whose replies a script makes up, each right with its own probability."""
-    known = {task.id: task for task in tasks.load("wordproblems")}
-
-    def script(request: ChatRequest) -> str:
-        context = request.context
-        task = known[context.task]
-        key = f"{context.task}/{context.agent}/{request.sample}/{context.purpose}/{request.seed}"
-        draw = hashlib.sha256(key.encode()).digest()
-        right = draw[0] / 256 < SKILL[context.agent]
-        answer = task.answer if right else str(int(task.answer) + 1 + draw[1] % 5)
-        return f"NOTE\nanswer: {answer}\nconfidence: {0.9 if right else 0.6}"
-
-    return Team(
-        [Agent(name, reliability=skill) for name, skill in SKILL.items()],
-        "cascade",
-        FunctionBackend(script, name="scripted double"),
-        name="scripted",
-    )
-
-
-def run(folder: Path, console: Console) -> Summary:
-    """Run the demo that fits what is here, and say which one it is."""
-    if datadir.find(RECORDED) is not None:
-        console.print(
-            "[bold]GSM8K on recorded replies.[/bold] Real questions, real replies of ten real "
-            "models from disk: voting, phases and benching are real; nobody reads a colleague's "
-            "note, because the models never saw one. The two strongest of the study's twelve are "
-            "left out: with them, asking one agent is as good as asking all.\n",
-            highlight=False,
-        )
-        config, team = recorded_config(), recorded_team()
-    else:
-        console.print(
-            "[bold]No recorded replies here, so a script plays the models.[/bold] Questions come "
-            "from our generator, and each scripted agent is right with a fixed probability. The "
-            "table shows the machinery at work; it says nothing about language models. "
-            "Set HYPERAGENT_DATA to the data directory for the real study.\n",
-            highlight=False,
-        )
-        config, team = scripted_config(), scripted_team()
-    summary = run_bench(config, out=folder / "run", progress=make_progress(), team=team)
+def study(config: BenchConfig, team: Team, folder: Path, console: Console) -> Summary:
+    """Run a bench and print its table."""
+    began = time.monotonic()
+    summary = run_bench(config, out=folder, progress=make_progress(), team=team)
     console.print()
     for line in summary_lines(summary, console.width):
         console.print(line, highlight=False, markup=False, no_wrap=True)
+    console.print(f"{time.monotonic() - began:.0f} s.", highlight=False)
     return summary
 
 
-def draw_one(folder: Path, console: Console) -> None:
-    """Answer one more question with notes on the table, and draw what happened."""
-    team = scripted_team().with_topology("windows")
-    task = tasks.load("wordproblems")[2]
-    result: Result = team.solve_sync(task)
-    page = folder / "design.html"
+def draw_one(team: Team, page: Path, console: Console) -> Result:
+    """Let the team answer one question in overlapping groups, and draw what happened."""
+    task = tasks.load("wordproblems", limit=SHOWN + 1)[SHOWN]
+    result = team.with_topology("bridge").solve_sync(task)
     roles = {name: agent.role for name, agent in team.agents.items()}
     page.write_text(
         viewer.html(result.topology, title=task.question, roles=roles, result=result),
         encoding="utf-8",
     )
-    console.print("\nOne design with its boards, drawn from scripted agents:", highlight=False)
-    console.print(str(page), highlight=False, soft_wrap=True)
-    console.print(viewer.terminal(result.topology, roles=roles))
+    console.print("\n[bold]One question in two groups that share an agent[/bold]\n")
+    console.print(viewer.terminal(result.topology, title=task.question, roles=roles, result=result))
+    verdict = "right" if tasks.score(task, result.answer or "").correct else "wrong"
+    console.print(
+        f"\nThe answer is {task.answer}; the team's is {verdict}. "
+        f"All boards with their notes, as a page to open in a browser:\n{page}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return result
+
+
+def run(
+    folder: Path, console: Console, *, recorded: bool = False, questions: int = QUESTIONS
+) -> Summary:
+    """The whole demo, with its files in `folder`."""
+    if recorded:
+        console.print(RECORDED, highlight=False)
+        with recorded_team() as team:
+            return study(recorded_config(), team, folder / "run", console)
+    console.print(LIVE.format(count=questions), highlight=False)
+    with Team.from_config("pocket") as team:
+        summary = study(live_config(questions), team, folder / "run", console)
+        draw_one(team, folder / "design.html", console)
+    return summary
 
 
 def main() -> None:
     """Run the demo; leave its files in a new folder and say where."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--recorded", action="store_true", help="recorded replies of larger models to GSM8K"
+    )
+    recorded = parser.parse_args().recorded
     console = Console(file=sys.stdout)
     folder = Path(tempfile.mkdtemp(prefix="hyperagent-demo-"))
-    summary = run(folder, console)
-    draw_one(folder, console)
+    try:
+        summary = run(folder, console, recorded=recorded)
+    except HyperagentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     console.print(
         f"\nThe run folder, with samples, calls, topologies and report:\n{folder / 'run'}\n\n"
         "Where to look next:\n"
+        '  hyperagent ask --team pocket "Ann has 3 apples and buys 4. How many?"\n'
+        "  hyperagent bench wordproblems --team pocket --limit 100\n"
         '  hyperagent ask --base-url http://127.0.0.1:8080/v1 "…"    a server of yours\n'
-        "  hyperagent bench gsm8k --team math --limit 100 --out runs/first\n"
         "  hyperagent doctor                      what is here, what is missing\n"
-        "  benchmarks/gsm8k_recorded/README.md    the whole recorded study",
+        "  benchmarks/pocket_teams/README.md      this study at full length, and on public sets\n"
+        "  benchmarks/gsm8k_recorded/README.md    teams of larger models, on recorded replies",
         highlight=False,
         markup=False,
         soft_wrap=True,

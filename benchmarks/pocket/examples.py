@@ -11,8 +11,9 @@ import numpy as np
 
 VALUE_WEIGHT = 0.2
 """Weight of the digits that the calculator fills in: with it on, the model never says them."""
-LABEL_WEIGHT = 0.3
-"""Weight of the words before a calculation: many would do, and most of them only name it."""
+LABEL_WEIGHT = 0.5
+"""Weight of the words before a calculation: many would do, and most of them only name it. The first
+one counts in full, for there the model decides between one more step and the end."""
 _LABEL = re.compile(r"^[^\n<]*(?=<<)", re.MULTILINE)
 _VALUE = re.compile(r"=(-?[\d.]+>>-?[\d.]*)")
 
@@ -109,7 +110,7 @@ class Encoder:
         reply = self._tokenizer.encode(chat.reply + ("<|im_end|>" if closed else ""))
         letters = np.ones(len(chat.reply) + 1)
         for match in _LABEL.finditer(chat.reply):
-            letters[match.start() : match.end()] = LABEL_WEIGHT
+            letters[match.start() + 1 : match.end()] = LABEL_WEIGHT
         for match in _VALUE.finditer(chat.reply):
             letters[match.start(1) : match.end(1)] = VALUE_WEIGHT
         starts = np.minimum([start for start, _ in reply.offsets], len(chat.reply))

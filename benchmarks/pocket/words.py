@@ -18,9 +18,9 @@ from vary import vary
 from hyperagent.tasks import Task
 from hyperagent.tasks.wordproblems import stream
 
-STEPS = (1,) * 5 + (2,) * 6 + (3,) * 4 + (4,) * 3 + (5, 5, 6, 7, 8)
+STEPS = (1,) * 7 + (2,) * 9 + (3,) * 6 + (4,) * 3 + (5, 6, 7, 8)
 """Lengths of generated problems, as often as they stand here."""
-SHARES = {"generated": 0.835, "gsm8k": 0.16, "aqua": 0.005}
+SHARES = {"generated": 0.875, "gsm8k": 0.12, "aqua": 0.005}
 """Share of each source among the chats."""
 _VARIED = 0.8
 """Share of GSM8K's problems that get new numbers, where that is possible."""

@@ -40,6 +40,8 @@ class Row(StrictModel):
         Name of the row; the topology and its switches by default.
     routing : RoutingModel
         Switches that this row sets otherwise than the others.
+    temperature : float, optional
+        Of all agents in this row, in place of their own.
     seeds : int, optional
         In place of the run's number of seeds, e.g. 1 where nothing is random.
     """
@@ -47,6 +49,7 @@ class Row(StrictModel):
     topology: str
     label: str | None = None
     routing: RoutingModel = RoutingModel()
+    temperature: float | None = Field(default=None, ge=0, le=2)
     seeds: int | None = Field(default=None, ge=1)
 
     @field_validator("topology")
@@ -71,7 +74,9 @@ class Row(StrictModel):
     @property
     def name(self) -> str:
         """Label, or topology and switches: ``cascade anytime=0.95``."""
-        switches = (f"{key}={value}" for key, value in self.switches.items())
+        switches = [f"{key}={value}" for key, value in self.switches.items()]
+        if self.temperature is not None:
+            switches.append(f"temperature={self.temperature:g}")
         return self.label or " ".join((self.topology, *switches))
 
 
@@ -175,7 +180,9 @@ class BenchConfig(StrictModel):
         """All rows, baselines last."""
         if not self.baselines:
             return self.topologies
-        plain = {row.topology for row in self.topologies if not row.switches}
+        plain = {
+            row.topology for row in self.topologies if not row.switches and row.temperature is None
+        }
         added = tuple(Row(topology=name) for name in BASELINES if name not in plain)
         return (*self.topologies, *added)
 
@@ -191,6 +198,7 @@ class BenchConfig(StrictModel):
         settings["routing"] = _given(self.routing)
         settings["rows"] = {
             row.name: {"topology": row.topology, "routing": row.switches, "seeds": row.seeds}
+            | ({} if row.temperature is None else {"temperature": row.temperature})
             for row in self.rows
         }
         settings["members"] = describe(team)

@@ -20,9 +20,13 @@ from hyperagent.errors import ConfigError
 from hyperagent.llm import Allowance, CacheStore, Limiter, Prices, RetryPolicy
 from hyperagent.tasks import Task, TaskSet
 from hyperagent.team import Team, run_sync
+from hyperagent.topology.design import best_first
 
 _TEAMS = {"number": "math", "text": "math", "choice": "knowledge", "code": "code"}
 """Team of the package for each kind of task."""
+
+SAMPLED = 0.7
+"""Temperature of self-consistency where the agent is greedy, all of whose samples are one reply."""
 
 
 def run_bench(
@@ -196,7 +200,7 @@ class _Bench:
         try:
             if config.calibrate:
                 await self._calibrate(runner)
-            specs = {row.name: (row.topology, "") for row in config.rows}
+            specs = {row.name: (row.topology, self._warmed(row)) for row in config.rows}
             plain = [row for row in config.rows if row.topology not in MATCHED]
             await runner.run(self._items(plain, specs), "rows")
             matched = [row for row in config.rows if row.topology in MATCHED]
@@ -234,17 +238,14 @@ class _Bench:
         """Topologies that use as many tokens as the first row did."""
         tokens = baselines.mean_tokens(folder.samples.values(), self.config.rows[0].name)
         speech = baselines.speech_tokens(self.team, folder.tally)
-        return {
-            row.name: tuple(
-                folder.decide(
-                    row.name,
-                    baselines.matched_topology(
-                        row.topology, self.team, self.questions.reported, tokens, speech
-                    ),
-                )
+        found = {}
+        for row in rows:
+            matched = baselines.matched_topology(
+                row.topology, self.team, self.questions.reported, tokens, speech
             )
-            for row in rows
-        }
+            spec, remark = folder.decide(row.name, matched)
+            found[row.name] = spec, "; ".join(filter(None, (remark, self._warmed(row))))
+        return found
 
     def _items(self, rows: Sequence[Row], specs: Mapping[str, tuple[str, str]]) -> list[Item]:
         """Question by question, so that a spent budget leaves every row with the same questions."""
@@ -267,7 +268,17 @@ class _Bench:
         name, _, written = topology.partition(":")
         if name == "random" and "seed=" not in written:
             topology = f"{name}:{','.join(filter(None, (written, f'seed={seed}')))}"
-        return self.team.with_topology(topology).with_routing(**row.switches)
+        team = self.team.with_topology(topology).with_routing(**row.switches)
+        temperature = SAMPLED if self._warmed(row) else row.temperature
+        return team if temperature is None else team.with_temperature(temperature)
+
+    def _warmed(self, row: Row) -> str:
+        """Remark on a row of self-consistency whose agent would be greedy; empty for others."""
+        first = best_first(self.team.agents.values())[0]
+        greedy = row.temperature is None and first.sampling.temperature == 0
+        if not (greedy and row.topology.startswith("self_consistency")):
+            return ""
+        return f"sampled at temperature {SAMPLED:g}, since the agent is greedy"
 
     def _summary(
         self, folder: RunFolder, specs: Mapping[str, tuple[str, str]], stopped: str

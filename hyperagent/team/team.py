@@ -147,6 +147,16 @@ class Team:
         other.routing = replace(self.routing, **changes)
         return other
 
+    def with_temperature(self, temperature: float) -> Team:
+        """The same team, sharing its backends and limits, all agents sampled alike; 0: greedy."""
+        other = object.__new__(Team)
+        other.__dict__.update(self.__dict__)
+        other.agents = {
+            name: replace(agent, sampling=replace(agent.sampling, temperature=temperature))
+            for name, agent in self.agents.items()
+        }
+        return other
+
     def with_reliability(self, reliability: dict[str, float]) -> Team:
         """The same team, sharing its backends and limits, with measured reliabilities."""
         unknown = sorted(set(reliability) - set(self.agents))

@@ -14,6 +14,7 @@ from conftest_bench import SUMS, right_answer, skilled, three_agents, write_sums
 from hyperagent.bench import BenchConfig, Summary, run_bench, to_markdown
 from hyperagent.bench.files import read_lines
 from hyperagent.bench.progress import PlainLines
+from hyperagent.bench.run import SAMPLED
 from hyperagent.errors import (
     AuthenticationFailed,
     BadReply,
@@ -28,7 +29,7 @@ from hyperagent.llm.retry import RetryPolicy
 from hyperagent.llm.types import Usage
 from hyperagent.tasks import load as load_tasks
 from hyperagent.tasks import split_by_hash
-from hyperagent.team import Agent, Routing, Team
+from hyperagent.team import Agent, Routing, Sampling, Team
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -424,3 +425,47 @@ def test_the_table_shows_what_it_must(finished: tuple[Summary, Path, Team, Path]
     stored = json.loads((path / "summary.json").read_text())
     assert stored["rows"][0]["name"] == "windows"
     assert stored["rows"][1]["against_first"]["p"] == summary.rows[1].against_first.p
+
+
+def test_a_row_may_have_a_temperature_of_its_own(data_dir: Path, tmp_path: Path) -> None:
+    seen: dict[str, set[float | None]] = {}
+
+    def answer(request: ChatRequest) -> str:
+        seen.setdefault(request.context.agent, set()).add(request.temperature)
+        return f"The answer is {right_answer(request.messages[-1].content)}."
+
+    agents = [Agent(name, backend=FunctionBackend(answer), tools=()) for name in ("ann", "bob")]
+    rows = ({"topology": "group", "temperature": 0.3}, {"topology": "single", "temperature": 0.0})
+    summary = run_bench(
+        config(topologies=rows, limit=2), out=tmp_path / "r", team=Team(agents), data_dir=data_dir
+    )
+    assert [row.name for row in summary.rows] == ["group temperature=0.3", "single temperature=0"]
+    assert seen == {"ann": {0.3, 0.0}, "bob": {0.3}}
+    with pytest.raises(ResumeRefused, match="temperature"):
+        run_bench(
+            config(topologies=(rows[0] | {"label": rows[0]["topology"] + " temperature=0.3"},
+                               rows[1] | {"temperature": 0.1, "label": "single temperature=0"}),
+                   limit=2),
+            out=tmp_path / "r", resume=True, team=Team(agents), data_dir=data_dir,
+        )  # fmt: skip
+
+
+def test_samples_of_a_greedy_agent_are_drawn_and_the_report_says_so(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    seen: set[float | None] = set()
+
+    def answer(request: ChatRequest) -> str:
+        seen.add(request.temperature)
+        return f"The answer is {right_answer(request.messages[-1].content)}."
+
+    greedy = Agent("ann", backend=FunctionBackend(answer), tools=(), sampling=Sampling(0.0))
+    rows = ("single", "self_consistency:k=2", "self_consistency-matched",
+            {"topology": "self_consistency:k=3", "temperature": 0.2})  # fmt: skip
+    summary = run_bench(
+        config(topologies=rows, limit=2), out=tmp_path / "r", team=Team([greedy]), data_dir=data_dir
+    )
+    assert seen == {0.0, SAMPLED, 0.2}
+    remarks = [row.remark for row in summary.rows]
+    assert remarks[0] == remarks[3] == ""
+    assert all("sampled at temperature 0.7" in remark for remark in remarks[1:3])

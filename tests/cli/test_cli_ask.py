@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -76,6 +77,7 @@ WRONG = {
     "no /v1, model named": (["--base-url", "{url}", "-m", "tiny"], "use {url}/v1"),
     "not an address": (["--base-url", "127.0.0.1:80/v1"], "http://HOST:PORT/v1"),
     "no server and no key": ([], "set OPENAI_API_KEY"),
+    "no server and no key: what to try": ([], "--team pocket"),
     "team misspelt": (["--base-url", "{url}/v1", "--team", "maths"], "Did you mean 'math'?"),
     "topology misspelt": (["--base-url", "{url}/v1", "-t", "starr"], "Did you mean 'star'?"),
     "backend misspelt": (["--backend", "opnai:x"], "Did you mean 'openai'?"),
@@ -155,3 +157,17 @@ def test_a_server_that_refuses_every_request(shell, serve):
 def test_a_pause_that_is_asked_for_is_kept(shell, server):
     server.next(rate_limited(0.3, "ms"))
     assert shell("ask", "--base-url", server.url, "-t", "single", QUESTION).code == 0
+
+
+def test_the_pocket_team_needs_no_key_and_no_server(shell):
+    done = shell("ask", "--team", "pocket", "Ann has 3 apples and buys 4. How many?")
+    assert (done.code, done.out) == (0, "7\n"), done.err
+    assert "5 of 5 agents" in done.err
+    assert "about" not in done.err, "tokens are counted, not estimated"
+
+
+def test_a_pocket_model_can_play_every_agent_of_another_team(shell):
+    done = shell("ask", "--backend", "pocket", "--json", "Ann has 3 apples and buys 4. How many?")
+    ledger = json.loads(done.out)["ledger"]
+    assert {row["backend"] for row in ledger} == {"pocket"}
+    assert not any(row["error"] for row in ledger)

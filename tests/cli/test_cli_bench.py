@@ -159,3 +159,13 @@ def test_a_data_set_is_fetched_only_when_asked(shell, server, monkeypatch):
     assert shell(*words, "--out", "a").code == 0
     assert shell(*words, "--out", "b", "--download").code == 0
     assert asked == [False, True]
+
+
+def test_the_pocket_team_needs_no_key_and_no_server(shell):
+    done = shell(
+        "bench", "wordproblems", "--team", "pocket", "--limit", "2", "--no-baselines",
+        "-t", "group", "-t", "self_consistency:k=2", "--out", "run",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "| group |" in done.out
+    assert "sampled at temperature 0.7" in done.out, "self-consistency of greedy agents"

@@ -10,6 +10,7 @@ import pytest
 from hyperagent.config import validate
 from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.team import Team, load_team_file, role_names, team_names
+from hyperagent.team.roles import get_role
 from hyperagent.team.routing import Routing
 from hyperagent.team.teamfile import RoutingModel, TeamModel
 
@@ -29,6 +30,17 @@ def test_bare_names_find_shipped_teams(tmp_path: Path, monkeypatch: pytest.Monke
     assert load_team_file("math")["name"] == "math"
     with pytest.raises(UnknownNameError, match="'math'"):
         load_team_file("maths")
+
+
+def test_the_pocket_team_keeps_to_what_its_models_learned() -> None:
+    parts = load_team_file("pocket")
+    agents = parts["agents"]
+    assert {agent.role for agent in agents} <= {
+        "solver", "equation_writer", "skeptic", "verifier"
+    }  # fmt: skip
+    assert parts["routing"].structured == "never", "they write the plain note"
+    assert len({agent.backend for agent in agents}) == len(agents) == 5, "no two are the same model"
+    assert all(agent.prompt == get_role(agent.role).prompt and not agent.tools for agent in agents)
 
 
 def test_a_file_of_the_working_directory_wins(
