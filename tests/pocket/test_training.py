@@ -86,8 +86,13 @@ def test_the_reply_counts_and_names_and_values_count_little(
     assert tokens.decode(made.ids[asked:].tolist(), skip_special_tokens=False) == reply + (
         "<|im_end|>"
     )
+    weights = made.weights.copy()
+    # The first token of a label decides that there is one more step, and counts in full.
+    lines = [asked, int(np.flatnonzero(made.ids == tokens.token_to_id("Ċ"))[-3]) + 1]
+    assert (weights[lines] == 1).all()
+    weights[lines] = lab.examples.LABEL_WEIGHT
     named, light, full = (
-        tokens.decode(made.ids[made.weights == np.float32(weight)].tolist())
+        tokens.decode(made.ids[weights == np.float32(weight)].tolist())
         for weight in (lab.examples.LABEL_WEIGHT, lab.examples.VALUE_WEIGHT, 1)
     )
     # The space before a mark is one token with the mark.
