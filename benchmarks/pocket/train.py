@@ -70,7 +70,7 @@ class Stage:
 _CHECKING = {"bare": 0.02, "speak": 0.18, "revise": 0.1, "verify": 0.65, "decide": 0.05}
 STAGES = {
     "words": Stage(decay=0.8, floor=0.35),
-    "team": Stage("words", 0.95, 0.35, shares=SHARES),
+    "team": Stage("words", 1.0, 0.5, shares=SHARES),
     "sums": Stage("team", 0.9, 0.2, 0.0, ("sums", "compare"), SHARES),
     "rates": Stage("team", 0.9, 0.2, 0.0, ("rates", "time", "groups"), SHARES),
     "parts": Stage("team", 0.9, 0.2, 0.0, ("fractions", "percent", "money"), SHARES),

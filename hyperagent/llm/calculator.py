@@ -18,11 +18,32 @@ LARGEST = 10**30
 PLACES = 4
 """Decimals of a value that is no integer."""
 
+_OPEN = re.compile(r"<<([0-9.+\-*/() ]+)=", re.ASCII)
 _TOKEN = re.compile(r"(\d+(?:\.\d+)?|\.\d+)|([-+*/()])", re.ASCII)
 
 
 class _NoValueError(Exception):
     """The expression has no value that we would write."""
+
+
+def opened(text: str, since: int) -> str | None:
+    """The expression whose value `text` waits for, None if it waits for none.
+
+    Parameters
+    ----------
+    text : str
+        A reply in the making.
+    since : int
+        The equals sign must stand here or later.
+
+    Examples
+    --------
+    >>> opened("left: <<12-5=", 12), opened("left: <<12-5=7>>7", 16)
+    ('12-5', None)
+    """
+    at = text.rfind("<<")
+    found = _OPEN.match(text, at) if at >= 0 else None
+    return found[1] if found is not None and found.end() > since else None
 
 
 def evaluate(expression: str) -> str | None:

@@ -7,11 +7,11 @@ settings, its random numbers and its end, and leaves the batch when it has come 
 from __future__ import annotations
 
 import inspect
-import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hyperagent.llm.calculator import opened
 from hyperagent.llm.dialect import cut_at_stop
 from hyperagent.llm.types import ChatRequest, TokenLogprob
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Evaluate = Callable[[str], str | None]
 """The value of an expression such as ``"12-5"``, or None if it has none."""
 
-_OPEN = re.compile(r"<<([0-9.+\-*/() ]+)=")
 _HALF = "\ufffd"
 """What a character shows as while its last bytes are still to come."""
 
@@ -155,11 +154,10 @@ class Row:
 
     def _value(self, old: int) -> str | None:
         """Value of the expression that the newest piece of text has closed with ``=``."""
-        at = self.text.rfind("<<")
-        found = _OPEN.match(self.text, at) if at >= 0 else None
-        if found is None or found.end() <= old or self._evaluate is None:
+        expression = opened(self.text, old)
+        if expression is None or self._evaluate is None:
             return None
-        return self._evaluate(found.group(1))
+        return self._evaluate(expression)
 
     def _settle(self, last: bool = False) -> None:
         """Bring `text` up to date; what is half a character waits, and is dropped at the end."""

@@ -15,7 +15,6 @@ are told apart as ``inserted_tokens``, their number of times as ``calculations``
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperagent.errors import BadReply, ConfigError, RequestRejected, UnknownNameError
-from hyperagent.llm.calculator import evaluate
+from hyperagent.llm.calculator import evaluate, opened
 from hyperagent.llm.dialect import Reader, cut_at_stop
 from hyperagent.llm.gguf import Answer, GGUFBackend
 from hyperagent.llm.types import Capabilities, ChatReply, ChatRequest, Message
@@ -40,7 +39,6 @@ PIECE = 256
 """Tokens of a piece: how far an abandoned call may run on."""
 
 _ENDS = ("<|im_end|>", "<|endoftext|>")
-_OPEN = re.compile(r"<<([0-9.+\-*/() ]+)=\Z", re.ASCII)
 _SPREAD = 0x9E3779B1
 
 
@@ -349,9 +347,8 @@ def cut_across(before: str, text: str, stops: tuple[str, ...]) -> str | None:
 
 def computed(text: str) -> str | None:
     """Value of the mark that the last character of `text`, an equals sign, leaves open."""
-    at = text.rfind("<<")
-    found = _OPEN.match(text, at) if at >= 0 else None
-    return None if found is None else evaluate(found[1])
+    expression = opened(text, len(text) - 1)
+    return None if expression is None else evaluate(expression)
 
 
 def chatml(messages: tuple[Message, ...]) -> str:

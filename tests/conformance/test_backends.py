@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ from hyperagent.llm import (
     backend,
     stack,
 )
-from hyperagent.llm.weights import LIST
 from hyperagent.testing import Answer, BackendSuite, LoopbackServer
 
 Get = Callable[[str], Any]
@@ -59,19 +56,9 @@ def whole_stack() -> Backend:
     )
 
 
-def hf(path: Path) -> Backend:
+def hf(path: Path | str) -> Backend:
     pytest.importorskip("transformers", reason="needs the extra hyperagent[hf]")
     return backend(f"hf:{path}", context=2048)
-
-
-def pocket(path: Path, **options: Any) -> Backend:
-    """The random model as pocket weights; without `directory` it would be the shipped one."""
-    if not (path.parent / LIST).exists():
-        content = path.read_bytes()
-        (path.parent / "pocket.gguf").write_bytes(content)
-        entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        (path.parent / LIST).write_text(json.dumps({"pocket.gguf": entry}))
-    return backend("pocket", directory=path.parent, context=2048, parallel=4, threads=1, **options)
 
 
 BACKENDS: dict[str, Callable[[Get], Backend]] = {
@@ -79,8 +66,10 @@ BACKENDS: dict[str, Callable[[Get], Backend]] = {
     "openai, llama.cpp": lambda get: backend(f"openai:tiny@{get('llama_url')}"),
     "ollama": lambda get: backend("ollama:tiny", base_url=get("good_url").removesuffix("/v1")),
     "gguf": lambda get: backend(f"gguf:{get('tiny_gguf')}", context=2048, threads=1),
-    "pocket": lambda get: pocket(get("tiny_gguf")),
-    "pocket, no calculator": lambda get: pocket(get("tiny_gguf"), calculator=False),
+    "pocket": lambda get: backend("pocket", parallel=4),
+    "pocket, no calculator": lambda get: backend("pocket:verifier,calculator=off", parallel=4),
+    "pocket, served": lambda get: backend(f"openai:pocket@{get('pocket_url')}"),
+    "pocket, transformers": lambda get: hf("pocket"),
     "hf, safetensors": lambda get: hf(get("tiny_hf")),
     "hf, gguf": lambda get: hf(get("tiny_gguf")),
     "recorded": lambda get: fixed(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperagent.llm import calculator
-from hyperagent.llm.calculator import evaluate
+from hyperagent.llm.calculator import evaluate, opened
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,19 @@ def test_any_text_is_answered_at_once(text: str) -> None:
     found = evaluate(text)
     assert time.process_time() - start < 0.1
     assert found is None or re.fullmatch(r"-?\d+(\.\d{1,4})?", found)
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "expression"),
+    [
+        ("left: <<12-5=", 12, "12-5"),
+        ("left: <<12-5=", 13, None),
+        ("<<12-5=7>>7", 10, None),
+        ("<<12-5=7>>7 <<(3+4)*2=", 0, "(3+4)*2"),
+        ("12-5=", 0, None),
+        ("<<x=", 0, None),
+        ("<<٣+4=", 0, None),
+    ],
+)
+def test_where_a_value_is_waited_for(text: str, since: int, expression: str | None) -> None:
+    assert opened(text, since) == expression
