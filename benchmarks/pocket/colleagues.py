@@ -98,7 +98,8 @@ class Colleagues:
             said = rng.choice(problem.said)
             own = Note("me", said.answer or None)
         role = "verifier" if kind == "verify" or rng.random() < 0.1 else rng.choice(SOLVERS)
-        system, user = render(role, Task(problem.question), kind, notes, own)
+        asked = Task(noisy(problem.question, rng))
+        system, user = render(role, asked, kind, notes, own)
         # Whoever reads the right answer is more likely to give it; by how much is a guess that
         # only sets the confidence that the model learns to state.
         helped = sum(n.answer == problem.answer for n in notes) / len(notes)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 import re
 
-SHARE = 0.6
+SHARE = 0.85
 """Share of the questions that are changed at all."""
-_DROP, _SWAP, _FILL = 0.07, 0.3, 0.2
+_DROP, _SWAP, _FILL = 0.3, 0.4, 0.2
 _ALIKE = (
     ("buys", "purchases", "gets", "orders"),
     ("bought", "purchased", "got", "ordered"),
@@ -178,8 +178,9 @@ def noisy(question: str, rng: random.Random) -> str:
         sentences = _BREAK.split(question)
         sentences.insert(rng.randrange(len(sentences)), rng.choice(_FILLERS))
         question = " ".join(sentences)
-    if rng.random() < 0.5:
-        kept = [word for word in _TOKEN.findall(question) if _stays(word) or rng.random() >= _DROP]
+    if rng.random() < 0.7:
+        rate = rng.random() * _DROP
+        kept = [word for word in _TOKEN.findall(question) if _stays(word) or rng.random() >= rate]
         question = " ".join(kept) or question
     if rng.random() < 0.06:
         question = question.lower()
