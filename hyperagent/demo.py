@@ -22,7 +22,7 @@ from hyperagent.team import Result, Team
 from hyperagent.team.teamfile import RoutingModel, load_team_file
 
 QUESTIONS = 48
-"""Of the live study: six of each length."""
+"""Of the live study: as many of one calculation as of two."""
 SHOWN = 10
 """Place of the question that is drawn; it takes three calculations."""
 STRONGEST = ("gpt_4o_mini", "qwen_25_7b")
@@ -32,9 +32,9 @@ LIVE = """\
 [bold]Word problems, answered here and now by small models of ours.[/bold] Five pocket models of a \
 few megabytes each come with the package and run on this processor: no key, no server, no network. \
 They learned to do sums in words, with a calculator, and nothing else: they know nothing of the \
-world, cannot chat, and make real mistakes, more of them the longer a problem is. The problems \
-come from our generator, in wordings that the models were not trained on. With {count} questions \
-most differences are noise, and the table says so.
+world, cannot chat, and make real mistakes, more of them the longer a problem is. These problems \
+have one or two calculations; they come from our generator, in wordings that the models were not \
+trained on. With {count} questions most differences are noise, and the table says so.
 """
 RECORDED = """\
 [bold]GSM8K on recorded replies.[/bold] Real questions, real replies of ten real models from disk: \
@@ -48,6 +48,7 @@ def live_config(questions: int = QUESTIONS) -> BenchConfig:
     """A few ways to spend tokens, from one call a question to everybody twice."""
     return BenchConfig(
         task="wordproblems",
+        split="test_easy",
         topologies=(
             Row(topology="single", label="solver alone"),
             Row(topology="self_consistency:k=5", label="solver, 5 samples", temperature=0.7),

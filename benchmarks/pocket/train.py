@@ -71,10 +71,10 @@ _CHECKING = {"bare": 0.02, "speak": 0.18, "revise": 0.1, "verify": 0.65, "decide
 STAGES = {
     "words": Stage(decay=0.8, floor=0.35),
     "team": Stage("words", 1.0, 0.5, shares=SHARES),
-    "sums": Stage("team", 0.9, 0.2, 0.0, ("sums", "compare"), SHARES),
-    "rates": Stage("team", 0.9, 0.2, 0.0, ("rates", "time", "groups"), SHARES),
-    "parts": Stage("team", 0.9, 0.2, 0.0, ("fractions", "percent", "money"), SHARES),
-    "verifier": Stage("team", 0.9, 0.2, 0.0, (), _CHECKING),
+    "sums": Stage("team", 0.9, 0.25, 0.0, ("sums", "compare"), SHARES),
+    "rates": Stage("team", 0.9, 0.25, 0.0, ("rates", "time", "groups"), SHARES),
+    "parts": Stage("team", 0.9, 0.25, 0.0, ("fractions", "percent", "money"), SHARES),
+    "verifier": Stage("team", 0.9, 0.25, 0.0, (), _CHECKING),
 }
 
 
@@ -144,6 +144,7 @@ def plan_of(name: str, options: argparse.Namespace) -> Plan:
         stage.decay,
         rate=stage.rate,
         floor=stage.floor,
+        warm=20 if stage.after else 100,
         start=folder / stage.after / "model.safetensors" if stage.after else None,
         seed=options.seed,
         every=options.every,
