@@ -375,7 +375,8 @@ def test_replies_read_as_the_gold_note(lab: SimpleNamespace, team: Any, asked: l
             seen += 1
             assert note.answer == known[question].answer
             assert work == known[question].work
-    assert seen > 100
+    # Most questions of boards are worded anew.
+    assert seen > 20
 
 
 def test_prompts_are_those_of_the_orchestrator(lab: SimpleNamespace) -> None:
