@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+from noise import noisy
 from words import STEPS, Words, work_of
 
 from hyperagent.llm import Backend, ChatRequest, Message, backend
@@ -103,9 +104,12 @@ def problems(words: Words, count: int, seed: int) -> list[Problem]:
 
 async def ask(model: Backend, problem: Problem, seed: int) -> Problem:
     """`problem` with `SAMPLES` sampled answers."""
+    # A model is seldom wrong on wordings that it was trained on; words missing make it err as it
+    # errs on wordings that are new to it.
+    rng = random.Random(f"ask/{seed}")
     requests = [
         ChatRequest(
-            (Message("user", problem.question),),
+            (Message("user", noisy(problem.question, rng)),),
             temperature=TEMPERATURE,
             seed=seed,
             sample=sample,

@@ -39,7 +39,7 @@ def forced_accuracy(model: Any, chats: list[Encoded], tokens: int = 8192) -> dic
         prefix = torch.tensor([batch[0].prefix] * len(batch), dtype=torch.long, device=device)
         whole = torch.cat([prefix, inputs], 1)
         with torch.autocast(device.type, torch.bfloat16):
-            logits = model(whole).logits[:, prefix.shape[1] :]
+            logits = model(whole, use_cache=False).logits[:, prefix.shape[1] :]
         said = logits[:, :-1].argmax(-1).cpu().numpy() == ids[:, 1:]
         good = (said | ~must[:, 1:]).all(1)
         for chat, hit in zip(batch, good, strict=True):

@@ -15,7 +15,24 @@ from hyperagent.team.roles import get_role
 
 SOLVERS = ("solver", "skeptic", "equation_writer")
 """Roles that solve; the verifier has a stage of its own."""
-NAMES = ("ann", "bob", "cat", "dan", "eve", "sums", "rates", "parts", "checker", "solver", "one")
+NAMES = (
+    *("ann", "bob", "cat", "dan", "eve", "sums", "rates", "parts", "checker", "solver", "one"),
+    *(
+        "general",
+        "verifier",
+        "a0",
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+        "a5",
+        "a6",
+        "a7",
+        "ann#2",
+        "solver#2",
+        "one#3",
+    ),
+)
 """Who signs the notes of a board."""
 
 

@@ -145,9 +145,11 @@ def plan_of(name: str, options: argparse.Namespace) -> Plan:
         rate=stage.rate,
         floor=stage.floor,
         warm=20 if stage.after else 100,
-        start=folder / stage.after / "model.safetensors" if stage.after else None,
+        start=options.start
+        or (folder / stage.after / "model.safetensors" if stage.after else None),
         seed=options.seed,
         every=options.every,
+        compiled=options.compile,
     )
 
 
@@ -165,7 +167,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, one a core")
     parser.add_argument("--tokens", type=int, help="tokens of the stage, instead of the size's")
     parser.add_argument("--every", type=int, default=250, help="steps between two checkpoints")
+    parser.add_argument("--compile", action="store_true", help="a third faster on a CPU")
     parser.add_argument("--data", type=Path, help="data directory (default: HYPERAGENT_DATA)")
+    parser.add_argument("--start", type=Path, help="weights to begin with, not those it would")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder = RUNS / options.size

@@ -58,6 +58,8 @@ class Plan:
     seed : int
     every : int
         Steps between two validations and checkpoints.
+    compiled : bool
+        Compile the model's body: on a CPU a third faster, after half a minute.
     """
 
     size: str
@@ -71,6 +73,7 @@ class Plan:
     start: Path | None = None
     seed: int = 0
     every: int = 250
+    compiled: bool = False
 
 
 @dataclass
@@ -113,6 +116,8 @@ def run(
     state = _resume(plan, model, optimizers) or State()
     if state.step == 0 and plan.start is not None:
         model.load_state_dict(load_file(plan.start), strict=False)
+    if plan.compiled:
+        model.model.compile(dynamic=True)  # In place, so that no name of a weight changes.
     flat = [p for p in model.parameters() if p.requires_grad]
     share = size_of(plan.size).batch // world
     todo: list[list[Encoded]] = []

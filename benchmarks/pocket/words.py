@@ -12,7 +12,7 @@ import corpora
 import overlap
 from examples import Chat, note
 from marks import Example
-from noise import noisy
+from noise import noisy, renamed
 from vary import vary
 
 from hyperagent.tasks import Task
@@ -89,14 +89,15 @@ class Words:
         wanted = [rng.choice(STEPS) for kind in kinds if kind == "generated"]
         made = iter(stream(split="train", seed=rng.getrandbits(48), steps=wanted or (1,)))
         chats = [
-            self._generated(next(made)) if kind == "generated" else self._shown(kind, rng)
+            self._generated(next(made), rng) if kind == "generated" else self._shown(kind, rng)
             for kind in kinds
         ]
         return [replace(chat, user=noisy(chat.user, rng)) for chat in chats]
 
     @staticmethod
-    def _generated(task: Task) -> Chat:
-        return chat_of(task.question, work_of(task), task.answer or "", f"s{task.meta['steps']}")
+    def _generated(task: Task, rng: random.Random) -> Chat:
+        question, work = renamed(task.question, work_of(task), rng)
+        return chat_of(question, work, task.answer or "", f"s{task.meta['steps']}")
 
     def public(self, kind: str, rng: random.Random) -> Example:
         """An example of a public training set in terse form, GSM8K's mostly with new numbers."""
@@ -107,4 +108,5 @@ class Words:
 
     def _shown(self, kind: str, rng: random.Random) -> Chat:
         example = self.public(kind, rng)
-        return chat_of(example.question, example.work, example.answer, kind)
+        question, work = renamed(example.question, example.work, rng)
+        return chat_of(question, work, example.answer, kind)

@@ -16,7 +16,7 @@ from hyperagent.tasks import load, score
 from hyperagent.tasks import wordproblems as package
 from hyperagent.tasks.wordproblems import LEVELS, SKILLS, SPLITS, STEPS, generate, stream
 from hyperagent.tasks.wordproblems.chains import chains
-from hyperagent.tasks.wordproblems.pieces import Piece, capitals, read_piece
+from hyperagent.tasks.wordproblems.pieces import Draft, Piece, capitals, read_piece, read_yaml, tell
 from hyperagent.tasks.wordproblems.schemas import schemas
 from hyperagent.tasks.wordproblems.words import cast
 
@@ -26,7 +26,7 @@ MARK = re.compile(r"<<([\d.]+)([-+*/])([\d.]+)=([\d.]+)>>([\d.]+)")
 
 
 def pieces() -> list[Piece]:
-    found = [piece for listed in schemas().values() for piece in listed]
+    found = [piece for listed in schemas("train").values() for piece in listed]
     for split in SPLITS:
         for chain in chains()[split]:
             found += [*chain.openings, *chain.events, *chain.closings]
@@ -130,7 +130,9 @@ def test_schema_files(file: Path) -> None:
                 assert f"{{{name}}}" in frame, f"{piece.name}: {name} is missing in {frame!r}"
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.glob("more/*.yaml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize(
+    "file", sorted(FOLDER.glob("training/frames/*.yaml")), ids=lambda f: f.stem
+)
 def test_further_frames_say_what_the_others_say(file: Path) -> None:
     """The numbers of a frame for training only are those that every frame of the piece names."""
     if file.stem == "chains":
@@ -139,13 +141,64 @@ def test_further_frames_say_what_the_others_say(file: Path) -> None:
     else:
         entries = yaml.safe_load((FOLDER / "schemas" / file.name).read_text(encoding="utf-8"))
     named = {entry["name"]: entry for entry in entries}
-    for name, frames in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+    for name, frames in read_yaml(file).items():
         entry = named[name]
         numbers = {*entry.get("draw", {}), *entry.get("let", {})}
         wanted = {frozenset(fields(frame) & numbers) for frame in entry["frames"]}
         for frame in frames:
             assert frozenset(fields(frame) & numbers) in wanted, f"{name}: {frame!r}"
-            assert fields(frame) - numbers <= WORDS, f"{name}: {frame!r}"
+            check_frame(name, frame, numbers)
+
+
+@pytest.mark.parametrize(
+    "file", sorted(FOLDER.glob("training/schemas/*.yaml")), ids=lambda f: f.stem
+)
+def test_schemas_for_training_only(file: Path) -> None:
+    entries = read_yaml(file)
+    names = [entry["name"] for entry in entries]
+    assert len({*names}) == len(names)
+    for entry in entries:
+        piece = read_piece(entry, split="train")
+        assert piece.skill in SKILLS
+        assert not piece.frames["validation"]
+        assert not piece.frames["test"]
+        numbers = {*piece.draw, *piece.let}
+        used = {name for step in piece.steps for name in (step.left, step.right)} & numbers
+        told = {frozenset(fields(frame) & numbers) for frame in entry["frames"]}
+        assert len(told) == 1, entry["name"]
+        assert used <= next(iter(told)), entry["name"]
+        for frame in entry["frames"]:
+            check_frame(entry["name"], frame, numbers)
+        draft = Draft(cast(random.Random(1)))
+        assert any(tell(piece, draft, random.Random(i), "train") for i in range(5)), entry["name"]
+
+
+def check_frame(name: str, frame: str, numbers: set[str]) -> None:
+    """Known fields only, and choices that read well whichever is taken and hold no number."""
+    assert fields(frame) - numbers <= WORDS, f"{name}: {frame!r}"
+    choices = re.findall(r"\[([^\[\]]*)\]", frame)
+    assert frame.count("[") == frame.count("]") == len(choices), f"{name}: {frame!r}"
+    for choice in choices:
+        assert "|" in choice, f"{name}: {frame!r}"
+        assert not fields(choice) & numbers, f"{name}: {frame!r}"
+    for option in (r"([^\[\]|]*)\|[^\[\]]*", r"[^\[\]]*\|([^\[\]|]*)"):
+        said = re.sub(rf"\[{option}\]", r"\1", frame)
+        assert not re.search(r"  | [,.?!]", said), f"{name}: {said!r}"
+
+
+def test_a_choice_is_any_of_its_options_and_held_out_frames_have_none() -> None:
+    entry = {"name": "x", "draw": {"a": [2, 9]}, "steps": [["t", "a * 2", "all"]]}
+    frame = "A [red|blue|] kite costs {a}. Two?"
+    piece = read_piece(entry | {"skill": "sums", "frames": [frame]}, split="train")
+    said = set()
+    for i in range(40):
+        draft = Draft(cast(random.Random(i)))
+        assert tell(piece, draft, random.Random(i), "train")
+        said.add(re.sub(r"\d", "7", draft.sentences[0]))
+    assert len(said) == 3
+    for split in ("validation", "test"):
+        for listed in schemas(split).values():
+            assert not any("[" in frame for piece in listed for _, frame in piece.frames[split])
 
 
 def fields(frame: str) -> set[str]:

@@ -13,7 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hyperagent.tasks.wordproblems.pieces import SPLITS, Draft, Piece, more_frames, read_piece, tell
+from hyperagent.tasks.wordproblems.pieces import (
+    SPLITS,
+    Draft,
+    Piece,
+    more_frames,
+    read_piece,
+    read_yaml,
+    tell,
+)
 from hyperagent.tasks.wordproblems.words import cast, others
 
 _LINKS = ("", "", "", "", "Then ", "After that, ", "Later, ", "The next day, ")
@@ -58,9 +66,7 @@ def chains() -> dict[str, tuple[Chain, ...]]:
 
 
 def _read(name: str) -> Any:
-    import yaml  # Only the generator needs it.
-
-    return yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return read_yaml(Path(__file__).with_name(name))
 
 
 _KINDS: dict[str, dict[str, Any]] = {

@@ -99,7 +99,7 @@ def _stream(split: str, seed: int, wanted: tuple[int, ...]) -> Iterator[Task]:
 
 def _problem(rng: random.Random, split: str, steps: int, label: str) -> Task | None:
     """One problem with exactly `steps` calculations, or None if the draw led nowhere."""
-    whole = steps in schemas() and rng.random() < _SCHEMA_SHARE
+    whole = steps in schemas(split) and rng.random() < _SCHEMA_SHARE
     told = (tell_schema if whole else tell_chain)(rng, split, steps)
     if told is None:
         return None

@@ -2,7 +2,8 @@
 
 A whole problem may be one piece (`schemas`), or an opening, some events and a closing that
 hand on one quantity, ``q`` (`chains`). Frames are what the splits do not share: of each piece the
-frames at every fifth and sixth place are told in validation and test problems only.
+frames at every fifth and sixth place are told in validation and test problems only. What stands in
+``training`` is told in training problems only; ``[one|two|]`` in its frames is any one of these.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _TRIES = 40
 _LARGEST = 20_000
 _STEP = re.compile(r"\s*([\w.]+)\s*([-+*/])\s*([\w.]+)\s*")
 _SENTENCE = re.compile(r"(?:^|(?<=[.?!] ))[a-z]")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _ARTICLE = re.compile(r"\b([Aa])(?= (?!one\b|once\b|eu)(?:[aeio]|eleven\b|8\b|80\b|11\b|18\b))")
 
 Numbers = dict[str, Fraction]
@@ -126,11 +128,17 @@ def read_piece(
 
 
 def more_frames(name: str) -> dict[str, list[str]]:
-    """Frames for training only, by piece: those of ``more/NAME.yaml``."""
-    import yaml  # Only the generator needs it.
+    """Frames for training only, by piece: those of ``training/frames/NAME.yaml``."""
+    file = Path(__file__).parent / "training" / "frames" / f"{name}.yaml"
+    return read_yaml(file) if file.exists() else {}
 
-    file = Path(__file__).parent / "more" / f"{name}.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+def read_yaml(file: Path) -> Any:
+    """What stands in one of the files of this folder."""
+    import yaml  # Only the generator needs it, and its C parser is ten times as fast.
+
+    with file.open(encoding="utf-8") as text:
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _values(wanted: Any) -> Sequence[Any]:
@@ -174,6 +182,8 @@ def tell(piece: Piece, draft: Draft, rng: random.Random, split: str) -> bool:
         return False
     place, frame = rng.choice(frames)
     shown = {name: spell(value) for name, value in numbers.items()}
+    if "[" in frame:
+        frame = _CHOICE.sub(lambda found: rng.choice(found[1].split("|")), frame)
     draft.sentences.append(capitals(frame.format(**draft.words, **shown)))
     for step, (left, right, result) in zip(piece.steps, results, strict=True):
         label = step.label.format(**draft.words, **shown)
