@@ -148,13 +148,14 @@ def main() -> None:
     parser.add_argument("--size", default="cpu")
     parser.add_argument("--weights", type=Path, required=True, help="folder with weights.json")
     parser.add_argument("--problems", type=int, default=5000)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     path = Path("runs/pocket") / options.size / "boards.jsonl"
     done = len(read(path)) if path.exists() else 0
     todo = problems(Words(options.data), options.problems, options.seed)[done:]
-    model = backend("pocket", directory=options.weights)
+    model = backend("pocket", directory=options.weights, threads=options.threads)
     asyncio.run(sample(model, todo, path, done))
     found = read(path)
     print(json.dumps({kind: round(rate, 3) for kind, rate in sorted(rates(found).items())}))
