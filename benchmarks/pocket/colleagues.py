@@ -17,7 +17,7 @@ from hyperagent.tasks import Task, equal
 from hyperagent.tasks.wordproblems import stream
 from hyperagent.team.note import Note
 
-SHARES = {"bare": 0.22, "speak": 0.40, "revise": 0.19, "verify": 0.16, "decide": 0.03}
+SHARES = {"bare": 0.12, "speak": 0.47, "revise": 0.18, "verify": 0.18, "decide": 0.05}
 """Share of each form of prompt."""
 _CALCULATION = re.compile(r"(\d+(?:\.\d+)?)([-+*/])(\d+(?:\.\d+)?)")
 
