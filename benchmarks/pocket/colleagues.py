@@ -139,15 +139,15 @@ def _board(rng: random.Random, problem: Problem) -> tuple[Note, ...]:
     true = Said(problem.answer, last_fact(problem.work))
     count = rng.choice((1, 2, 3, 3, 3, 4))
     form = rng.random()
-    if form < 0.4:
+    if form < 0.3:
         chosen = [rng.choice(problem.said) for _ in range(count)]
     else:
         # Which of the notes are wrong: all, one, or each by chance.
         bad = (
             count
-            if form < 0.62
+            if form < 0.65
             else 1
-            if form < 0.8
+            if form < 0.85
             else sum(rng.random() < 0.5 for _ in range(count))
         )
         chosen = [

@@ -3,7 +3,7 @@
     python benchmarks/pocket/release.py --size cpu
     python benchmarks/pocket/release.py --size cpu --out DIR --type f32 pocket=words
 
-Without names it releases the generalist (stage ``team``) and the four specialists into the
+Without names it releases the generalist (stage ``longer``) and the four specialists into the
 package. ``--checkpoint`` takes a stage's last checkpoint, while it is still being trained.
 """
 
@@ -24,7 +24,7 @@ from hyperagent.llm.weights import FOLDER
 
 RUNS = Path("runs/pocket")
 SHIPPED = {
-    "pocket": "team",
+    "pocket": "longer",
     "pocket-sums": "sums",
     "pocket-rates": "rates",
     "pocket-parts": "parts",

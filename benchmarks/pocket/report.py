@@ -23,7 +23,9 @@ from hyperagent.errors import DataError
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/pocket")
-STAGES = ("words", "team", "sums", "rates", "parts", "verifier")
+STAGES = (
+    "first_words", "first_team", "words", "team", "longer", "sums", "rates", "parts", "verifier",
+)  # fmt: skip
 MEASURED = ("scores", "scores_bare", "parity", "speed", "overlap")
 MAIN = "wordproblems"
 """The set on which all variants are compared."""

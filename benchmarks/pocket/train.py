@@ -1,7 +1,7 @@
 """Train the pocket models, a stage at a time.
 
     python benchmarks/pocket/train.py words --size cpu --workers 2
-    python benchmarks/pocket/train.py team --size cpu --workers 2
+    python benchmarks/pocket/train.py team longer --size cpu --workers 2
     python benchmarks/pocket/train.py sums rates parts verifier --size cpu --workers 2
 
 Everything lies in runs/pocket/SIZE/STAGE. A killed run goes on when the same command is given
@@ -71,10 +71,11 @@ _CHECKING = {"bare": 0.02, "speak": 0.18, "revise": 0.1, "verify": 0.65, "decide
 STAGES = {
     "words": Stage(decay=0.8, floor=0.35),
     "team": Stage("words", 1.0, 0.5, shares=SHARES),
-    "sums": Stage("team", 0.9, 0.25, 0.0, ("sums", "compare"), SHARES),
-    "rates": Stage("team", 0.9, 0.25, 0.0, ("rates", "time", "groups"), SHARES),
-    "parts": Stage("team", 0.9, 0.25, 0.0, ("fractions", "percent", "money"), SHARES),
-    "verifier": Stage("team", 0.9, 0.25, 0.0, (), _CHECKING),
+    "longer": Stage("team", 1.0, 0.5, shares=SHARES),
+    "sums": Stage("longer", 0.9, 0.25, 0.0, ("sums", "compare"), SHARES),
+    "rates": Stage("longer", 0.9, 0.25, 0.0, ("rates", "time", "groups"), SHARES),
+    "parts": Stage("longer", 0.9, 0.25, 0.0, ("fractions", "percent", "money"), SHARES),
+    "verifier": Stage("longer", 0.9, 0.25, 0.0, (), _CHECKING),
 }
 
 

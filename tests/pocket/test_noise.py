@@ -15,12 +15,17 @@ from noise import noisy
 KEPT = re.compile(r"\b(?:half|twice|more|fewer|each|third|percent|dozen|times)\b|\d+", re.I)
 
 
+def deciding(question: str) -> list[str]:
+    # "Every day" and "each day" say the same and stand for each other.
+    return KEPT.findall(re.sub(r"\bevery\b", "each", question.lower()))
+
+
 def test_numbers_and_deciding_words_stay_in_their_order() -> None:
     rng = random.Random(0)
     changed = 0
     for task in generate(400, split="train", seed=8):
         said = noisy(task.question, rng)
-        assert KEPT.findall(said.lower()) == KEPT.findall(task.question.lower())
+        assert deciding(said) == deciding(task.question)
         changed += said != task.question
     assert 250 < changed < 400
 

@@ -173,7 +173,7 @@ class Oracle:
     def parameters(self) -> Iterator[Any]:
         yield torch.zeros(1)
 
-    def __call__(self, whole: Any) -> Any:
+    def __call__(self, whole: Any, **_: Any) -> Any:
         said = whole.roll(-1, 1)
         for row in range(len(said)):
             for first, place in self.wrong:
@@ -359,22 +359,33 @@ def test_replies_read_as_the_gold_note(lab: SimpleNamespace, team: Any, asked: l
     kinds = {chat.kind for chat in chats}
     assert kinds == set(lab.colleagues.SHARES)
     seen = 0
+    believed = set()
     for chat in chats:
         assert chat.reply.count("=") == chat.reply.count("<<"), "the calculator stops at '='"
         question = chat.user.split("\n\n")[0]
-        task = Task(question)
-        note = parse_note(chat.reply, task, "ann", tokens=80)
-        work = chat.reply.rsplit("\nNOTE\n", 1)[0]
+        note = parse_note(chat.reply, Task(question), "ann", tokens=80)
+        said = chat.reply.rsplit("\nNOTE\n", 1)[0]
         if chat.kind == "bare":
             assert (chat.system, note.confidence, note.facts) == ("", None, ())
             continue
         assert note.confidence is not None
         assert 0.1 <= note.confidence <= 0.9
-        assert note.facts == ((fact,) if (fact := lab.examples.last_fact(work)) else ())
+        work = said
+        if chat.kind != "speak":
+            verdict, _, work = said.partition("\n")
+            whom = verdict.removeprefix("right: ")
+            believed.add(whom if whom in ("mine", "none") else "colleague")
+            assert bool(work) == (whom == "none"), "who believes someone need not calculate"
+            assert whom in ("mine", "none") or whom in chat.user
+        if work:
+            assert note.facts == ((fact,) if (fact := lab.examples.last_fact(work)) else ())
         if question in known:
             seen += 1
-            assert note.answer == known[question].answer
-            assert work == known[question].work
+            problem = known[question]
+            assert note.answer == problem.answer
+            assert work in ("", problem.work)
+            assert note.facts == ((fact,) if (fact := lab.examples.last_fact(problem.work)) else ())
+    assert believed == {"mine", "none", "colleague"}
     # Most questions of boards are worded anew.
     assert seen > 20
 
