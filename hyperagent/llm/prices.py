@@ -21,11 +21,16 @@ class ModelPrice(StrictModel):
     prompt, completion : float
     cached : float or None
         For prompt tokens that the server found in its cache; None: as `prompt`.
+    provider, listed : str
+        Whose public list the price stands on, and the year and month of that list
+        (``"2024-07"``); empty if the owner of the file did not say.
     """
 
     prompt: float = Field(ge=0)
     completion: float = Field(ge=0)
     cached: float | None = Field(default=None, ge=0)
+    provider: str = ""
+    listed: str = Field(default="", pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$")
 
 
 class _File(StrictModel):

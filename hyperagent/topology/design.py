@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from hyperagent.hypergraph import Hypergraph
 
@@ -41,6 +41,46 @@ class TaskLike(Protocol):
         """The text that the agents will read."""
 
 
+class Vote(NamedTuple):
+    """The latest word of one node.
+
+    Attributes
+    ----------
+    author : str
+        Node, e.g. ``"ann"`` or ``"ann#2"``.
+    answer : str or None
+        In the canonical spelling of the task's kind; None: no answer.
+    confidence : float or None
+        As the agent states it, in [0, 1].
+    """
+
+    author: str
+    answer: str | None
+    confidence: float | None = None
+
+
+class StopRule(Protocol):
+    """Says after a phase whether the answers so far are enough."""
+
+    @property
+    def name(self) -> str:
+        """Short name of the rule."""
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """Reliabilities by agent that the rule judges by. The votes are weighed by them too, so
+        that the answer given is the one the rule was sure of. Empty: the agents' own."""
+
+    def __call__(self, votes: Sequence[Vote]) -> bool:
+        """Whether to stop.
+
+        Parameters
+        ----------
+        votes : sequence of Vote
+            One a node, in the order in which the nodes first spoke.
+        """
+
+
 @dataclass(frozen=True)
 class Design:
     """A topology for one task, and how likely the designer was to choose it.
@@ -57,12 +97,16 @@ class Design:
         the probability in [0, 1] that this group is formed. None otherwise.
     name : str
         Name of the designer.
+    stop : StopRule or None
+        Asked after every phase whether to leave the later ones closed. None: the anytime
+        threshold of the routing decides.
     """
 
     hypergraph: Hypergraph
     log_prob: float = 0.0
     probabilities: Mapping[str, float] | None = None
     name: str = ""
+    stop: StopRule | None = None
 
 
 @runtime_checkable

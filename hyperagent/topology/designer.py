@@ -13,11 +13,26 @@ from hyperagent.topology.fixed import FixedDesigner
 
 designers: Registry[Callable[..., Designer]] = Registry(
     "designer",
-    {"paper": "hyperagent.topology.paper:PaperDesigner"},
+    {
+        "adaptive": "hyperagent.topology.peers.consistency:AdaptiveConsistency",
+        "agentprune": "hyperagent.topology.peers.agentprune:AgentPrune",
+        "dylan": "hyperagent.topology.peers.dylan:Dylan",
+        "esc": "hyperagent.topology.peers.consistency:EarlyStoppingConsistency",
+        "gdesigner": "hyperagent.topology.peers.gdesigner:GDesigner",
+        "gptswarm": "hyperagent.topology.peers.gptswarm:GptSwarm",
+        "learned": "hyperagent.topology.learned:LearnedDesigner",
+        "paper": "hyperagent.topology.paper:PaperDesigner",
+        "plurality": "hyperagent.topology.peers.consistency:Plurality",
+        "router": "hyperagent.topology.peers.router:Router",
+        "vae": "hyperagent.topology.vae:VaeDesigner",
+    },
     group="hyperagent.designers",
 )
 """Callables that take keyword parameters and return a `Designer`. Every anchor is one too,
 without being listed here."""
+
+BARE = {"learned": "path"}
+"""Parameter whose value may follow the name of a designer alone: ``"learned:DIR"``."""
 
 
 def designer(spec: str | Designer) -> Designer:
@@ -27,7 +42,7 @@ def designer(spec: str | Designer) -> Designer:
     ----------
     spec : str or Designer
         An anchor (``"star"``, ``"random:seed=3"``), a registered designer with parameters
-        (``"paper"``, ``"paper:k=1,mode=mode"``), or a designer, which is returned as it is.
+        (``"paper"``, ``"paper:k=1,mode=mode"``, ``"learned:DIR"``), or a designer, which is returned as it is.
 
     Raises
     ------
@@ -40,7 +55,7 @@ def designer(spec: str | Designer) -> Designer:
         if isinstance(spec, Designer):
             return spec
         raise ConfigError(f"a designer needs a name and a method design, got {spec!r}")
-    name, params = split_spec(spec)
+    name, params = split_spec(spec, BARE)
     if name in anchors.names():
         return FixedDesigner(spec)
     if name not in designers.names():

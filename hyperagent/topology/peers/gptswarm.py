@@ -1,0 +1,81 @@
+"""GPTSwarm's optimisation of edges, over our orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+from hyperagent.topology.design import AgentLike, TaskLike
+from hyperagent.topology.outcomes import Execute
+from hyperagent.topology.peers.reinforce import Training
+from hyperagent.topology.peers.static import StaticArcs
+
+
+class GptSwarm(StaticArcs):
+    """One probability for each directed edge between agents, learned by REINFORCE.
+
+    The reward is correctness alone; tokens have no price. The topology does not depend on the
+    task.
+
+    What differs from the original: its nodes are operations inside agents and the prompts of
+    nodes can be optimised too; here a node is an agent. Its learned order of the nodes, an option
+    there, is left out: arcs are drawn in the order of the agents, best first, with the check for
+    cycles. Its final decision node is the decision of our orchestrator. How an arc is executed is
+    described at `hyperagent.topology.peers.dag.as_phases`.
+
+    Parameters
+    ----------
+    mode : {"sample", "mode"}
+        Draw a graph for each task, or take the arcs of probability above 1/2.
+    lr : float
+        Of Adam.
+    baseline : bool or int
+        Subtract a moving average of the rewards. The original does so in one of its experiments
+        (crosswords) and not in another (MMLU).
+    weights : path, optional
+        Folder written by `save`.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option, or the folder, that cannot be used.
+
+    References
+    ----------
+    Zhuge et al., "GPTSwarm: language agents as optimizable graphs", ICML 2024, arXiv 2402.16823,
+    edge optimisation.
+    """
+
+    name = "gptswarm"
+
+    def __init__(
+        self,
+        *,
+        mode: str = "sample",
+        lr: float = 0.1,
+        baseline: bool | int = False,
+        weights: str | PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(mode=mode, lr=lr, baseline=bool(baseline), weights=weights)
+
+    def fit(
+        self,
+        tasks: Sequence[TaskLike],
+        agents: Sequence[AgentLike],
+        execute: Execute,
+        *,
+        episodes: int = 200,
+        seed: int = 0,
+    ) -> Training:
+        """Learn the logits in place, in batches of four tasks.
+
+        Parameters
+        ----------
+        tasks : sequence of TaskLike
+        agents : sequence of AgentLike
+        execute : Execute
+        episodes : int
+            Executions, at least one batch.
+        seed : int
+        """
+        return self._train(tasks, agents, execute, episodes, seed)

@@ -1,0 +1,127 @@
+"""The guard of a learned topology: it ships only if it is surely better than the fixed ones.
+
+Outcomes on the same validation tasks are compared pair by pair; the interval is the bootstrap of
+the paired differences (Efron 1979). Nothing inside the noise is called a win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperagent.errors import ConfigError
+from hyperagent.topology.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a learned policy may replace the best fixed topology.
+
+    Attributes
+    ----------
+    shipped : bool
+        False: fall back to the fixed topology.
+    difference : float
+        Mean reward of the learned policy minus that of the rival it beats by least.
+    low, high : float
+        Bootstrap interval of `difference`.
+    tokens_ratio : float
+        Mean tokens of the learned policy over those of the best fixed topology.
+    tasks : int
+        Validation tasks.
+    rival : str
+        ``"best fixed"`` or ``"single"``: whom `difference` refers to.
+    reason : str
+        One sentence.
+    """
+
+    shipped: bool
+    difference: float
+    low: float
+    high: float
+    tokens_ratio: float
+    tasks: int
+    rival: str
+    reason: str
+
+
+def judge(
+    learned: Sequence[Outcome],
+    fixed: Sequence[Outcome],
+    single: Sequence[Outcome] | None = None,
+    *,
+    price: float,
+    scale: float,
+    level: float = 0.95,
+    rounds: int = 2000,
+    seed: int = 0,
+) -> Verdict:
+    """Compare a learned policy with the best fixed topology, and with a single agent.
+
+    Parameters
+    ----------
+    learned, fixed, single : sequence of Outcome
+        On the same validation tasks, in any order. Several outcomes of a task are averaged, so
+        that the task stays the unit. `single` may be left out where the single agent belongs to
+        the portfolio that `fixed` was chosen from.
+    price, scale : float
+        Reward is ``correct - price * tokens / scale``.
+    level : float
+        Of the two-sided interval, in (0, 1).
+    rounds, seed : int
+        Of the bootstrap; equal arguments give an equal verdict.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than 2 tasks, the tasks differ, or `level` is no probability.
+    """
+    if not 0 < level < 1 or not scale > 0:
+        raise ConfigError(f"level in (0, 1) and scale > 0 are needed, got {level!r}, {scale!r}")
+    ours = _by_task(learned, price, scale)
+    rivals = {"best fixed": _by_task(fixed, price, scale)}
+    if single is not None:
+        rivals["single"] = _by_task(single, price, scale)
+    tasks = sorted(ours)
+    for name, theirs in rivals.items():
+        if set(theirs) != set(ours):
+            odd = sorted(set(theirs) ^ set(ours))[0]
+            raise ConfigError(f"the outcomes of {name} are of other tasks: {odd!r} differs")
+    if len(tasks) < 2:
+        raise ConfigError(f"a verdict needs at least 2 validation tasks, got {len(tasks)}")
+    draws = np.random.default_rng(seed).integers(len(tasks), size=(rounds, len(tasks)))
+    found = []
+    for name, theirs in rivals.items():
+        gains = np.array([ours[task][0] - theirs[task][0] for task in tasks])
+        low, high = np.quantile(gains[draws].mean(axis=1), ((1 - level) / 2, (1 + level) / 2))
+        found.append((float(low), float(high), float(gains.mean()), name))
+    low, high, difference, rival = min(found)
+    ratio = _tokens(ours) / _tokens(rivals["best fixed"])
+    shipped = low > 0
+    outcome = "is above zero" if shipped else "is below zero" if high < 0 else "is inside the noise"
+    reason = (
+        f"On {len(tasks)} validation tasks the reward against {rival} differs by {difference:+.3f} "
+        f"[{low:+.3f}, {high:+.3f}], which {outcome}: "
+        f"the {'learned policy ships' if shipped else 'fixed topology stays'}."
+    )
+    return Verdict(shipped, difference, low, high, ratio, len(tasks), rival, reason)
+
+
+def _by_task(
+    outcomes: Sequence[Outcome], price: float, scale: float
+) -> dict[str, tuple[float, float]]:
+    """Mean reward and mean tokens by task."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for outcome in outcomes:
+        pair = (outcome.reward(price, scale), outcome.tokens)
+        found.setdefault(outcome.task, []).append(pair)
+    return {
+        task: (sum(r for r, _ in pairs) / len(pairs), sum(t for _, t in pairs) / len(pairs))
+        for task, pairs in found.items()
+    }
+
+
+def _tokens(pairs: dict[str, tuple[float, float]]) -> float:
+    return sum(tokens for _, tokens in pairs.values()) / len(pairs)
