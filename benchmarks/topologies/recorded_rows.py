@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -83,8 +83,13 @@ def route(replies: Replies, chance: np.ndarray, cost: np.ndarray, price: float) 
     return Played.of(replies, chosen, asked)
 
 
-def run_team(replies: Replies, objective: Objective) -> Study:
-    """Learn on four folds, choose there, test on the fifth; each fold is the test once."""
+def run_team(
+    replies: Replies, objective: Objective, rules: Mapping[str, Played] | None = None
+) -> Study:
+    """Learn on four folds, choose there, test on the fifth; each fold is the test once.
+
+    `rules` are further hand-made rules by name, as they went on all questions.
+    """
     n, folds = len(replies), replies.folds(FOLDS)
     study = Study(objective, replies.agents[int(replies.correct.sum(axis=0).argmax())])
     order = np.argsort(replies.costs(objective).mean(axis=0), kind="stable")
@@ -96,6 +101,9 @@ def run_team(replies: Replies, objective: Objective) -> Study:
     study.rows["plurality of all"].put(np.arange(n), everybody(replies))
     study.rows["by price until two agree"] = Row.empty(n)
     study.rows["by price until two agree"].put(np.arange(n), until_two_agree(replies, order))
+    for name, played in (rules or {}).items():
+        study.rows[name] = Row.empty(n)
+        study.rows[name].put(np.arange(n), played)
     for fold in range(FOLDS):
         for name, rows, outcome in _fold(study, replies, folds == fold):
             study.rows.setdefault(name, Row.empty(n)).put(rows, outcome)
