@@ -10,8 +10,9 @@ description of its released code: a sentence encoder embeds every profile and th
 two-layer graph convolution, a projection, the inner product of all pairs, and a draw of edges
 that makes no cycle. The encoder has MiniLM-L6's shape with random weights, which do not change
 the time; a hashing tokenizer stands in for its vocabulary. The released code loads the encoder at
-every call and embeds the profiles anew for every question. The loading is not counted here; the
-row "profiles cached" does not count the profiles either, which is the kindest reading.
+every call and embeds the profiles anew for every question. The loading is not counted here. Where
+the team is the same as before, ours has read it already; the row "profiles cached" grants that
+to G-Designer as well, and "new team" denies it to ours.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ PROFILE = (
 ROLES = ("solver", "critic", "programmer", "inspector", "planner", "analyst")
 
 
-def team(size: int) -> list[SimpleNamespace]:
+def team(size: int, word: str = "") -> list[SimpleNamespace]:
     """Agents with a profile of about forty words each."""
     return [
         SimpleNamespace(
             id=f"agent{i}", role=ROLES[i % len(ROLES)], reliability=None,
-            profile=PROFILE.format(ROLES[i % len(ROLES)]),
+            profile=PROFILE.format(ROLES[i % len(ROLES)] + word),
         )
         for i in range(size)
     ]  # fmt: skip
@@ -125,11 +126,12 @@ def seconds(call: Callable[[int], object], repeats: int) -> float:
     return sorted(found)[len(found) // 2]
 
 
-def ours(size: int, slots: int | None, repeats: int) -> float:
-    """Seconds of one design, features included; a new question each time."""
-    vae, agents = VaeDesigner(slots=slots), team(size)
+def ours(size: int, slots: int | None, repeats: int, *, anew: bool = False) -> float:
+    """Seconds of one design, features included; a new question each time, or `anew` a new team."""
+    vae = VaeDesigner(slots=slots)
+    teams = [team(size, str(i) if anew else "") for i in range(repeats + 2)]
     tasks = [SimpleNamespace(id=str(i), question=f"{QUESTION} ({i})") for i in range(repeats + 2)]
-    return seconds(lambda i: vae.design(tasks[i], agents, seed=i), repeats)
+    return seconds(lambda i: vae.design(tasks[i], teams[i], seed=i), repeats)
 
 
 def theirs(size: int, repeats: int) -> dict[str, float]:
@@ -165,22 +167,27 @@ def main() -> None:
         ours(1000, 64, 1)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
-    small, large = ours(6, None, 60), ours(1000, 64, 15)
-    rival = theirs(6, 20)
+    small, large, new = ours(6, None, 60), ours(1000, 64, 15), ours(6, None, 60, anew=True)
+    rival, memory = theirs(6, 20), peak_megabytes()
+    ratios = {
+        "as released": rival["as released"] / small,
+        "as released, new team": rival["as released"] / new,
+        "profiles cached": rival["profiles cached"] / small,
+    }
     found = {
         "ours, 6 agents, ms": 1e3 * small,
+        "ours, 6 agents, new team, ms": 1e3 * new,
         "ours, 1,000 agents and 64 slots, ms": 1e3 * large,
-        "ours, 1,000 agents and 64 slots, peak MB": peak_megabytes(),
+        "ours, 1,000 agents and 64 slots, peak MB": memory,
         **{f"G-Designer, 6 agents, {name}, ms": 1e3 * t for name, t in rival.items()},
-        **{f"ratio, {name}": t / small for name, t in rival.items()},
+        **{f"ratio, {name}": ratio for name, ratio in ratios.items()},
         "threads": 1,
-    }
-    found["bars"] = {
-        "6 agents <= 2 ms": 1e3 * small <= 2,
-        "1,000 agents <= 60 ms": 1e3 * large <= 60,
-        "<= 500 MB": found["ours, 1,000 agents and 64 slots, peak MB"] <= 500,
-        ">= 10 times faster, as released": found["ratio, as released"] >= 10,
-        ">= 10 times faster, profiles cached": found["ratio, profiles cached"] >= 10,
+        "bars": {
+            "6 agents <= 2 ms": 1e3 * small <= 2,
+            "1,000 agents <= 60 ms": 1e3 * large <= 60,
+            "<= 500 MB": memory <= 500,
+            **{f">= 10 times faster, {name}": ratio >= 10 for name, ratio in ratios.items()},
+        },
     }
     text = json.dumps(found, indent=1) + "\n"
     (args.out / "design_speed.json").write_text(text, encoding="utf-8")

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +27,18 @@ from scipy import stats
 from hyperagent.hypergraph import Hypergraph
 from hyperagent.tasks import Task
 from hyperagent.testing.world import World
+from hyperagent.topology import Outcome, Surrogate, SurrogateDesigner, Verdict, judge
 from hyperagent.topology.candidates import portfolio, sub_hypergraphs
 from hyperagent.topology.collect import explore, race
-from hyperagent.topology.surrogate import Surrogate
-from hyperagent.topology.surrogate_designer import SurrogateDesigner
-from hyperagent.topology.verdict import judge
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from world_report import draw, table  # noqa: E402
+
 PRICE, SCALE = 0.25, 6000.0
 PRICES = (0.02, 0.1, 0.25, 1.0, 4.0)
-CAUTION = 1.0
-TEST_TASKS = 1000
-RACE, EXPLORE = 0.1, 0.6
+TEST_TASKS, LIAR_TASKS = 1000, 100
+RACE, EXPLORE = 0.06, 0.58
 """Shares of the executions; the rest is the guard's."""
 
 
@@ -48,7 +51,7 @@ def scored(world: World, tasks: Sequence[Task], graphs: Sequence[Hypergraph]) ->
 
 
 def choices(
-    designer: SurrogateDesigner, tasks: Sequence[Task], agents: Sequence, prices: Sequence[float]
+    designer: SurrogateDesigner, tasks: Sequence[Task], prices: Sequence[float]
 ) -> dict[float, list[Hypergraph]]:
     """What the designer chooses at several prices, from one prediction a task."""
     found: dict[float, list[Hypergraph]] = {price: [] for price in prices}
@@ -63,6 +66,71 @@ def choices(
     return found
 
 
+def guarded(
+    world: World,
+    designer: SurrogateDesigner,
+    tasks: Sequence[Task],
+    executions: int,
+    seed: int,
+) -> tuple[Verdict, list[Outcome]]:
+    """The verdict, and the executions that were paid for it.
+
+    Where the policy chooses the fixed topology one execution stands for both. The single agent is
+    in the portfolio and lost the race, so it is not run again.
+    """
+    ours, theirs, paid = [], [], []
+    for task in tasks:
+        if len(paid) + 2 > executions:
+            break
+        fixed = world.execute(task, designer.fixed, 900_000 + seed)
+        chosen = designer.design(task, world.agents).hypergraph
+        same = chosen.digest() == designer.fixed.digest()
+        learned = fixed if same else world.execute(task, chosen, 900_000 + seed)
+        ours.append(learned)
+        theirs.append(fixed)
+        paid.extend([fixed] if same else [fixed, learned])
+    return judge(ours, theirs, price=PRICE, scale=SCALE, seed=seed), paid
+
+
+def lied_to(
+    world: World, tasks: Sequence[Task], rows: dict[str, list[Hypergraph]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean success by number and seat of the liars; the policies know of none.
+
+    A random seat is any agent, seated or not; a needed seat is an agent of the fixed topology
+    whose skill the task needs.
+    """
+    ids = [agent.id for agent in world.agents]
+    skill = {agent.id: agent.role for agent in world.agents}
+    fixed = rows["best fixed"][0].seated()
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for count in (1, 2):
+        sets = list(combinations(ids, count))
+        worlds = {liars: replace(world, liars=liars) for liars in sets}
+
+        def mean(task: Task, graph: Hypergraph, chosen: Iterable, worlds: dict = worlds) -> float:
+            return float(np.mean([worlds[s].expected(task, graph).success for s in chosen]))
+
+        for seat in ("random seat", "needed seat"):
+            by_row = {}
+            for name, graphs in rows.items():
+                values = []
+                for task, graph in zip(tasks, graphs, strict=False):
+                    needed = {s for pair in task.meta["pairs"] for s in pair}
+                    seats = sorted(node for node in fixed if skill[node] in needed)
+                    chosen = sets if seat == "random seat" else list(combinations(seats, count))
+                    values.append(mean(task, graph, chosen))
+                by_row[name] = float(np.mean(values))
+            found[f"{count} at a {seat}"] = by_row
+    honest = {
+        name: float(
+            np.mean([world.expected(t, g).success for t, g in zip(tasks, graphs, strict=False)])
+        )
+        for name, graphs in rows.items()
+    }
+    return {"nobody": honest, **found}
+
+
 def study(seed: int, executions: int, *, controls: bool) -> dict:
     """One seed and one number of executions."""
     began = time.process_time()
@@ -73,7 +141,7 @@ def study(seed: int, executions: int, *, controls: bool) -> dict:
     # Training and validation tasks come from other streams than the test tasks.
     train, valid = world.tasks(executions, 2000 + seed), world.tasks(executions, 3000 + seed)
     raced = race(
-        graphs, valid[::-1], world.execute, max(6 * len(graphs), int(RACE * executions)),
+        graphs, valid[::-1], world.execute, max(4 * len(graphs), int(RACE * executions)),
         price=PRICE, scale=SCALE, seed=seed * 100_000,
     )  # fmt: skip
     fixed = graphs[raced.best]
@@ -82,17 +150,11 @@ def study(seed: int, executions: int, *, controls: bool) -> dict:
     tasks = {task.id: task for task in (*train, *valid)}
     fit = Surrogate.fit(log, tasks, agents, seed=seed)
     candidates = [*graphs.values(), *sub_hypergraphs(fixed)]
-    designer = SurrogateDesigner(fit, candidates, fixed, price=PRICE, scale=SCALE, caution=CAUTION)
-    judged = valid[: (executions - len(log)) // 3]
-    chosen = [designer.design(task, agents).hypergraph for task in judged]
-    three = [chosen, [fixed] * len(judged), [graphs["single"]] * len(judged)]
-    ours, theirs, alone = (
-        [world.execute(t, g, 900_000 + seed + i) for t, g in zip(judged, gs, strict=True)]
-        for i, gs in enumerate(three)
-    )
-    verdict = judge(ours, theirs, alone, price=PRICE, scale=SCALE, seed=seed)
+    money = {"price": PRICE, "scale": SCALE}
+    designer = SurrogateDesigner(fit, candidates, fixed, **money)
+    verdict, judged = guarded(world, designer, valid, executions - len(log), seed)
 
-    by_price = choices(designer, test, agents, PRICES)
+    by_price = choices(designer, test, PRICES)
     learned = by_price[PRICE]
     rows = {
         "single": [graphs["single"]] * len(test),
@@ -106,102 +168,77 @@ def study(seed: int, executions: int, *, controls: bool) -> dict:
         "learned, of another task": [*learned[1:], learned[0]],
     }
     if controls:
-        rule = SurrogateDesigner(
-            fit, candidates, fixed, price=PRICE, scale=SCALE, caution=0.5, paired=False
-        )
-        rows["mean - 0.5 std, unpaired"] = choices(rule, test, agents, [PRICE])[PRICE]
+        rule = SurrogateDesigner(fit, candidates, fixed, **money, paired=False)
+        rows["learned, mean - 0.5 std unpaired"] = choices(rule, test, [PRICE])[PRICE]
+        rule = SurrogateDesigner(fit, candidates, fixed, **money, caution=0.0)
+        rows["learned, without caution"] = choices(rule, test, [PRICE])[PRICE]
         blind = Surrogate.fit(log, tasks, world.blinded(), seed=seed)
-        rule = SurrogateDesigner(
-            blind, candidates, fixed, price=PRICE, scale=SCALE, caution=CAUTION
-        )
-        rows["learned, equal profiles"] = choices(rule, test, agents, [PRICE])[PRICE]
+        rule = SurrogateDesigner(blind, candidates, fixed, **money)
+        rows["learned, equal profiles"] = choices(rule, test, [PRICE])[PRICE]
     difficulty = [task.meta["difficulty"] for task in test]
     bills = [world.bill(graph) for graph in learned]
     constant = len({round(bill, 6) for bill in bills}) == 1
+    figures = {name: scored(world, test, picks) for name, picks in rows.items()}
+    spent = sum(outcome.tokens for outcome in (*log, *judged))
+    saved = figures["best fixed"]["tokens"] - figures["learned"]["tokens"]
+    named = ("best fixed", "complete", "learned", "oracle")
     return {
         "seed": seed,
-        "executions": len(log) + 3 * len(judged),
+        "executions": len(log) + len(judged),
+        "training_tokens": spent,
+        "break_even": spent / saved if saved > 0 else None,
         "raced": raced.best,
         "ece": fit.ece,
         "temperature": fit.temperature,
         "shipped": verdict.shipped,
+        "difference": [verdict.difference, verdict.low, verdict.high],
         "reason": verdict.reason,
-        "rows": {name: scored(world, test, picks) for name, picks in rows.items()},
+        "rows": figures,
         "spearman": 0.0 if constant else float(stats.spearmanr(difficulty, bills).statistic),
-        "sizes": sorted({len(graph.seated()) for graph in learned}),
-        "tokens_by_price": {
-            str(price): scored(world, test, picks)["tokens"] for price, picks in by_price.items()
+        "seated": {
+            str(size): share
+            for size, share in zip(
+                *np.unique([len(g.seated()) for g in learned], return_counts=True), strict=True
+            )
         },
+        "by_price": {str(p): scored(world, test, picks) for p, picks in by_price.items()},
+        "oracle_by_price": {
+            str(p): scored(world, test[:200], [world.oracle(t, p, SCALE) for t in test[:200]])
+            for p in PRICES
+        },
+        "liars": lied_to(world, test[:LIAR_TASKS], {n: rows[n] for n in named})
+        if controls
+        else None,
         "cpu_seconds": time.process_time() - began,
     }
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % t interval over seeds."""
-    mean = float(np.mean(values))
-    half = 0.0
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    digits = 0 if abs(mean) > 50 else 3
-    return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
-
-
-def table(results: Sequence[dict]) -> str:
-    """The report."""
-    text = [
-        "# The surrogate designer in the simulated world\n",
-        "`python benchmarks/topologies/world.py`. A simulation, not LLMs. Means over seeds with "
-        f"95 % t intervals; {TEST_TASKS} held-out tasks a seed, scored exactly; reward = success "
-        f"- {PRICE} tokens / {SCALE:.0f}.\n",
-    ]
-    for executions in sorted({r["executions_asked"] for r in results}):
-        runs = [r for r in results if r["executions_asked"] == executions]
-        text += [f"## {executions} executions, {len(runs)} seeds\n"]
-        text += [
-            "| policy | reward | reward - best fixed | success | tokens | tokens / best fixed |"
-        ]
-        text += ["|---|---|---|---|---|---|"]
-        for name in runs[0]["rows"]:
-            rows = [r["rows"][name] for r in runs]
-            base = [r["rows"]["best fixed"] for r in runs]
-            gain = [a["reward"] - b["reward"] for a, b in zip(rows, base, strict=True)]
-            ratio = [a["tokens"] / b["tokens"] for a, b in zip(rows, base, strict=True)]
-            cells = [interval([row["reward"] for row in rows]), interval(gain)]
-            cells += [interval([row[key] for row in rows]) for key in ("success", "tokens")]
-            text += [f"| {name} | {' | '.join([*cells, interval(ratio)])} |"]
-        shipped = sum(r["shipped"] for r in runs)
-        text += [f"\nThe guard let the learned policy through in {shipped} of {len(runs)} seeds."]
-        text += [f"Best fixed by race: {', '.join(r['raced'] for r in runs)}."]
-        text += [f"Spearman(difficulty, tokens): {interval([r['spearman'] for r in runs])}."]
-        eces = [r["ece"] for r in runs if r["ece"] is not None]
-        text += [f"ECE on held-out tasks: {interval(eces) if eces else 'too few tasks'}."]
-        mean = [
-            f"{p}: {np.mean([r['tokens_by_price'][p] for r in runs]):.0f}"
-            for p in runs[0]["tokens_by_price"]
-        ]
-        text += [f"Mean tokens by price: {', '.join(mean)}.\n"]
-    return "\n".join(text)
-
-
 def main() -> None:
-    """Run all seeds and write `world.json` and `world.md`."""
+    """Run all seeds and write `world.json`, `world.md` and `world.svg`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--executions", type=int, nargs="+", default=[320, 1280, 5120])
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--report", action="store_true", help="only rewrite table and figure")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    results = []
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        for executions in args.executions:
-            controls = executions == max(args.executions)
-            found = study(seed, executions, controls=controls)
-            results.append({"executions_asked": executions, **found})
-            print(seed, executions, json.dumps(found), flush=True)
-            # Written after every run, so that a long study can be read before its end.
-            (args.out / "world.json").write_text(json.dumps(results, indent=1) + "\n")
-            (args.out / "world.md").write_text(table(results) + "\n")
+    file = args.out / "world.json"
+    results = json.loads(file.read_text()) if args.report else []
+    pairs = [
+        (seed, executions)
+        for seed in range(args.first_seed, args.first_seed + args.seeds)
+        for executions in args.executions
+    ]
+    for seed, executions in [] if args.report else pairs:
+        controls = executions == max(args.executions)
+        found = study(seed, executions, controls=controls)
+        results.append({"executions_asked": executions, **found})
+        print(seed, executions, found["reason"], f"{found['cpu_seconds']:.0f} s", flush=True)
+        # Written after every run, so that a long study can be read before its end.
+        file.write_text(json.dumps(results, indent=1, default=int) + "\n")
+    (args.out / "world.md").write_text(table(results, PRICE, SCALE, TEST_TASKS) + "\n")
+    draw(results, args.out / "world.svg")
 
 
 if __name__ == "__main__":
