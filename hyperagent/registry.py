@@ -104,8 +104,15 @@ class Registry(Generic[T]):
         return state
 
 
-def split_spec(spec: str) -> tuple[str, dict[str, Any]]:
+def split_spec(spec: str, bare: Mapping[str, str] | None = None) -> tuple[str, dict[str, Any]]:
     """Read ``"name:key=value,key=value"``; numbers become int or float, the rest stays text.
+
+    Parameters
+    ----------
+    spec : str
+    bare : mapping of str to str, optional
+        Name to the one key that its value may be written without: with ``{"learned": "path"}``,
+        ``"learned:DIR"`` is ``"learned:path=DIR"``. All that follows the colon is the value.
 
     Raises
     ------
@@ -114,6 +121,9 @@ def split_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """
     name, _, text = spec.partition(":")
     params: dict[str, Any] = {}
+    key = (bare or {}).get(name)
+    if key is not None and text and not text.startswith(f"{key}="):
+        return name, {key: text}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:

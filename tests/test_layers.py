@@ -22,6 +22,7 @@ ORDER = [
     "topology",
     "team",
     "bench",
+    "learning",
     "testing",
     "viewer",
     "cli",

@@ -19,6 +19,7 @@ ROOMS = [
     "topology",
     "team",
     "bench",
+    "learning",
     "testing",
     "viewer",
     "cli",

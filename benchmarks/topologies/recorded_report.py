@@ -16,6 +16,12 @@ def percent(values: list[float | None], digits: int = 1) -> str:
     return f"{value} % [{low}, {high}]"
 
 
+def points(values: list[float]) -> str:
+    """A difference of accuracies with its interval."""
+    value, low, high = (f"{100 * v:+.1f}" for v in values)
+    return f"{value} points [{low}, {high}]"
+
+
 def verdict(head: dict[str, Any]) -> list[str]:
     """The three bars, each with what was measured and whether it is met."""
     share, gain = head["match_cost_share"], head["match_accuracy_gain"]
@@ -25,10 +31,10 @@ def verdict(head: dict[str, Any]) -> list[str]:
     matched = gain[2] >= 0
     bars = [
         ("at the accuracy of the best single model, <= 40 % of its cost",
-         f"{percent(share)} of its cost, accuracy {percent(gain)} above it",
+         f"{percent(share)} of its cost, accuracy {points(gain)}",
          matched and share[0] <= 0.40),
         ("at the cost of the best single model, accuracy above it by more than the noise",
-         f"{percent(budget)} above it at {percent(paid)} of its cost", budget[1] > 0),
+         f"{points(budget)} at {percent(paid)} of its cost", budget[1] > 0),
         (f">= 15 % cheaper than the cheapest rule that is as accurate ({head['cheapest_rule']})",
          percent(saving), matched and saving[0] >= 0.15 and saving[1] > 0),
     ]  # fmt: skip

@@ -29,7 +29,7 @@ from hyperagent.tasks import Task
 from hyperagent.testing.world import World
 from hyperagent.topology import Outcome, Surrogate, SurrogateDesigner, Verdict, judge
 from hyperagent.topology.candidates import portfolio, sub_hypergraphs
-from hyperagent.topology.collect import explore, race
+from hyperagent.topology.collect import explore, follow, race
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -37,8 +37,8 @@ from world_report import draw, table  # noqa: E402
 
 PRICE, SCALE = 0.25, 6000.0
 PRICES = (0.02, 0.1, 0.25, 1.0, 4.0)
-TEST_TASKS, LIAR_TASKS = 1000, 100
-RACE, EXPLORE = 0.06, 0.58
+TEST_TASKS, LIAR_TASKS = 500, 100
+RACE, EXPLORE, FOLLOW = 0.06, 0.4, 0.3
 """Shares of the executions; the rest is the guard's."""
 
 
@@ -148,9 +148,12 @@ def study(seed: int, executions: int, *, controls: bool) -> dict:
     explored = explore(fixed, train, world.execute, int(EXPLORE * executions), seed=seed)
     log = [*raced.outcomes, *explored]
     tasks = {task.id: task for task in (*train, *valid)}
+    parts, money = sub_hypergraphs(fixed), {"price": PRICE, "scale": SCALE}
+    first = Surrogate.fit(log, tasks, agents, seed=seed)
+    fresh = train[len(explored) :]
+    log += follow(first, parts, fresh, world.execute, int(FOLLOW * executions), **money, seed=seed)
     fit = Surrogate.fit(log, tasks, agents, seed=seed)
-    candidates = [*graphs.values(), *sub_hypergraphs(fixed)]
-    money = {"price": PRICE, "scale": SCALE}
+    candidates = [*graphs.values(), *parts]
     designer = SurrogateDesigner(fit, candidates, fixed, **money)
     verdict, judged = guarded(world, designer, valid, executions - len(log), seed)
 
@@ -220,15 +223,18 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--executions", type=int, nargs="+", default=[320, 1280, 5120])
     parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--resume", action="store_true", help="keep the runs of world.json")
     parser.add_argument("--report", action="store_true", help="only rewrite table and figure")
     args = parser.parse_args()
     torch.set_num_threads(1)
     file = args.out / "world.json"
-    results = json.loads(file.read_text()) if args.report else []
+    results = json.loads(file.read_text()) if args.report or args.resume else []
+    done = {(r["seed"], r["executions_asked"]) for r in results}
     pairs = [
         (seed, executions)
-        for seed in range(args.first_seed, args.first_seed + args.seeds)
         for executions in args.executions
+        for seed in range(args.first_seed, args.first_seed + args.seeds)
+        if (seed, executions) not in done
     ]
     for seed, executions in [] if args.report else pairs:
         controls = executions == max(args.executions)

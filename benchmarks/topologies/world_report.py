@@ -61,14 +61,17 @@ def _bars(results: Sequence[dict]) -> list[str]:
     spans = [row[0] / row[-1] for row in means]
     rank = [r["spearman"] for r in large]
     rows = [
-        (f"{most}: reward - best fixed, what the guard ships", gain, "low >= 0", bounds(gain)[1] >= 0),
-        (f"{most}: tokens / best fixed, what the guard ships", ratio, "high <= 0.9", bounds(ratio)[2] <= 0.9),
-        (f"{most}: Spearman(difficulty, tokens)", rank, "low >= 0.5", bounds(rank)[1] >= 0.5),
-        (f"{most}: tokens at the lowest / highest price, monotone: {falls}", spans, "low >= 3", falls and bounds(spans)[1] >= 3),
-        (f"{most}: reward - that of another task's topology", lost, "low > 0", bounds(lost)[1] > 0),
-    ]  # fmt: skip
+        ("reward - best fixed, as shipped", gain, "low >= 0", bounds(gain)[1] >= 0),
+        ("tokens / best fixed, as shipped", ratio, "high <= 0.9", bounds(ratio)[2] <= 0.9),
+        ("Spearman(difficulty, tokens)", rank, "low >= 0.5", bounds(rank)[1] >= 0.5),
+        ("tokens at the lowest / highest price", spans, "low >= 3", bounds(spans)[1] >= 3),
+        ("tokens fall at every step of price", [float(falls)], "1", falls),
+        ("reward - that of another task's topology", lost, "low > 0", bounds(lost)[1] > 0),
+    ]
     text = ["| what | mean [95 %] | bar | reached |", "|---|---|---|---|"]
-    text += [f"| {a} | {interval(b)} | {c} | {'yes' if d else 'NO'} |" for a, b, c, d in rows]
+    text += [
+        f"| {most}: {a} | {interval(b)} | {c} | {'yes' if d else 'NO'} |" for a, b, c, d in rows
+    ]
     if small:
         back = sum(not r["shipped"] for r in small)
         reached = "yes" if back == len(small) else "NO"

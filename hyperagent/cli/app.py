@@ -16,6 +16,8 @@ from hyperagent.cli import (
     bench,
     config_show,
     doctor,
+    explain,
+    learn,
     models,
     output,
     plugins,
@@ -44,6 +46,8 @@ config = typer.Typer(
 )
 app.command()(ask.ask)
 app.command()(bench.bench)
+app.command()(learn.learn)
+app.command()(explain.explain)
 app.command()(show.show)
 app.command()(models.models)
 app.command()(plugins.plugins)

@@ -96,7 +96,7 @@ def ask(
         },
         file=config,
     )  # fmt: skip
-    task = make_task(_read(question), kind)
+    task = make_task(read_question(question), kind)
     silent = quiet or json
     with output.waiting("the team is working", quiet=silent):
         done = run_sync(_solve(resolved, task, quiet=silent))
@@ -127,7 +127,8 @@ class _Done:
         return Picture(self.result.topology, title, roles, self.result)
 
 
-def _read(question: str) -> str:
+def read_question(question: str) -> str:
+    """The question, from standard input where it is ``-``."""
     if question != "-":
         return question
     if sys.stdin.isatty():

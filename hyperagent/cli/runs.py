@@ -63,6 +63,11 @@ class Run:
             If the run has not come to its end yet.
         """
         file = self.path / "summary.json"
+        if (self.path / "outcomes.jsonl").exists():
+            raise ConfigError(
+                f"{self.path} is of hyperagent learn and has no table: use it as --topology "
+                f"learned:{self.path}, or look at one execution with --question"
+            )
         if not file.exists():
             raise ConfigError(
                 f"{self.path} has no table yet: {len(self.samples)} samples are done. Finish the "

@@ -145,7 +145,6 @@ def _show_run(run: Any, target: Path | None, *, json: bool) -> int:
 
 def _picture(what: str, team: str | None, question: str | None, seed: int) -> Picture:
     from hyperagent.hypergraph import anchors
-    from hyperagent.registry import split_spec
     from hyperagent.team import team_names
     from hyperagent.topology import designers
 
@@ -155,7 +154,7 @@ def _picture(what: str, team: str | None, question: str | None, seed: int) -> Pi
     if path.suffix in (".yaml", ".yml") or what in team_names():
         return _design(what, None, question, seed)
     shapes = [*anchors.names(), *designers.names()]
-    if split_spec(what)[0] in shapes:
+    if what.partition(":")[0] in shapes:
         return _design(team or DEFAULT_TEAM, what, question, seed)
     raise UnknownNameError("team or topology", what, [*team_names(), *shapes])
 

@@ -23,7 +23,7 @@ from hyperagent.team.note import Note
 from hyperagent.team.result import Result
 from hyperagent.team.speaker import Speaker
 from hyperagent.team.vote import Poll, poll, wrong_answers
-from hyperagent.topology import Design
+from hyperagent.topology import Design, StopRule, Vote
 
 T = TypeVar("T")
 
@@ -79,8 +79,15 @@ class Orchestrator:
         self.boards = [Board(f"e{i}", edge) for i, edge in enumerate(self.graph.edges)]
 
     @property
+    def _stop(self) -> StopRule | None:
+        return None if self.design is None else self.design.stop
+
+    @property
     def reliability(self) -> dict[str, float | None]:
-        """Reliability by node."""
+        """Reliability by node: what the stop rule judges by, or else what the agents state."""
+        rates = {} if self._stop is None else self._stop.rates
+        if rates:
+            return {node: rates.get(agent_of(node)[0]) for node in self.latest}
         agents = self.speaker.agents
         return {node: agents[agent_of(node)[0]].reliability for node in self.latest}
 
@@ -116,7 +123,10 @@ class Orchestrator:
         return result
 
     def _sure(self) -> bool:
-        """Whether the anytime stop applies now."""
+        """Whether the design's stop rule, or without one the anytime threshold, applies now."""
+        if self._stop is not None:
+            notes = self.latest.values()
+            return self._stop([Vote(note.author, note.answer, note.confidence) for note in notes])
         threshold = self.speaker.routing.anytime
         return threshold is not None and self._poll().posterior >= threshold
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
 from hyperagent.llm import Ledger, Totals
 from hyperagent.team.board import Board
@@ -42,6 +44,8 @@ class Result:
         Calls that failed for good, as ``agent: ErrorClass: message``.
     seconds : float
         Wall time.
+    learn : callable or None
+        Where `feedback` goes; None unless the team is online and chose the topology itself.
     """
 
     task: str
@@ -57,6 +61,27 @@ class Result:
     finish: str = "vote"
     errors: tuple[str, ...] = ()
     seconds: float = 0.0
+    learn: Callable[[float], None] | None = field(default=None, repr=False, compare=False)
+
+    def feedback(self, reward: float) -> None:
+        """Tell a team that is online how good this answer was.
+
+        Parameters
+        ----------
+        reward : float
+            From 0 (useless) to 1 (right).
+
+        Raises
+        ------
+        ConfigError
+            If the team is not online, the reward is out of range, or was given before.
+        """
+        if self.learn is None:
+            raise ConfigError(
+                "this result cannot take feedback: the team is not online, or was given its "
+                "hypergraph; make it with Team(..., online=FILE)"
+            )
+        self.learn(reward)
 
     @property
     def usage(self) -> Totals:

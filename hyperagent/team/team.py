@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hyperagent import llm
+from hyperagent import topology as designers
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
 from hyperagent.llm import Allowance, Backend, CacheStore, CallContext, Ledger, Limiter, Pauses
@@ -22,7 +26,10 @@ from hyperagent.team.routing import Routing
 from hyperagent.team.speaker import Speaker
 from hyperagent.team.teamfile import load_team_file
 from hyperagent.team.tools import get_tools
-from hyperagent.topology import Design, Designer, designer
+from hyperagent.topology import Design, Designer, FixedDesigner, designer
+
+if TYPE_CHECKING:
+    from hyperagent.topology import Bandit, Online
 
 DEFAULT_BACKEND = "openai:gpt-4o-mini"
 
@@ -52,6 +59,9 @@ class Team:
         Price list; without one every price is unknown.
     backend_options : dict, optional
         Passed on to backends made from a spec string: ``base_url``, ``api_key``, ``timeout``.
+    online : path or Online, optional
+        State file of a team that learns from `Result.feedback` when to use other topologies; see
+        `hyperagent.topology.Bandit`. Off by default.
 
     Raises
     ------
@@ -79,6 +89,7 @@ class Team:
         cache: CacheStore | None = None,
         prices: llm.Prices | None = None,
         backend_options: dict[str, Any] | None = None,
+        online: str | Path | Online | None = None,
     ) -> None:
         self.agents = {agent.id: agent for agent in _checked(agents)}
         self.name = name
@@ -86,6 +97,7 @@ class Team:
         self.topology = topology
         self.designer = None if isinstance(topology, Hypergraph) else designer(topology)
         self.retry, self.limiter, self.cache, self.prices = retry, limiter, cache, prices
+        self._bandit = None if online is None else self._open_bandit(online)
         self._pauses = Pauses()
         self._backends = self._open_backends(backend, backend_options or {})
 
@@ -127,15 +139,26 @@ class Team:
             found[agent.id] = spec
         return found
 
+    def _open_bandit(self, online: str | Path | Online) -> Bandit:
+        settings = online if isinstance(online, designers.Online) else designers.Online(online)
+        for arm in settings.arms:
+            FixedDesigner(arm)
+        spec = self.topology
+        if not isinstance(spec, str):
+            spec = spec.digest() if isinstance(spec, Hypergraph) else spec.name
+        return designers.Bandit(settings, team_digest(self.agents.values(), spec))
+
     @property
     def backends(self) -> dict[str, Backend]:
         """Bare backends by agent id."""
         return dict(self._backends)
 
     def with_topology(self, topology: str | Hypergraph | Designer) -> Team:
-        """The same team, sharing its backends and limits, with another topology."""
+        """The same team, sharing its backends and limits, with another topology; not online."""
         other = object.__new__(Team)
         other.__dict__.update(self.__dict__)
+        # What was learned from feedback is about the topology of this team.
+        other._bandit = None
         other.topology = topology
         other.designer = None if isinstance(topology, Hypergraph) else designer(topology)
         return other
@@ -214,7 +237,13 @@ class Team:
         """
         if isinstance(task, str):
             task = Task(task)
-        design = None if hypergraph is not None else self.design(task, seed=seed)
+        design = play = None
+        if hypergraph is None:
+            design = self.design(task, seed=seed)
+            if self._bandit is not None:
+                play = self._bandit.choose(task.question, seed)
+                if play.arm != designers.DEFAULT_ARM:
+                    design = FixedDesigner(play.arm).design(task, tuple(self.agents.values()))
         graph = hypergraph if design is None else design.hypergraph
         # So that e0, e1, … mean the same groups here, on the ledger and in HIF files.
         graph = graph.with_edges(graph.canonical().edges)
@@ -241,14 +270,20 @@ class Team:
             seed,
             CallContext(run=run, task=task.id, topology=graph.digest()),
         )
-        return await Orchestrator(speaker, graph, own, design).run()
+        result = await Orchestrator(speaker, graph, own, design).run()
+        if self._bandit is None or play is None:
+            return result
+        tokens = result.usage.total_tokens
+        return replace(result, learn=partial(self._bandit.learn, play.id, tokens=tokens))
 
     def solve_sync(self, task: str | Task, **options: Any) -> Result:
         """`solve` for synchronous code; works inside a running event loop too."""
         return run_sync(self.solve(task, **options))
 
     async def aclose(self) -> None:
-        """Close every backend."""
+        """Close every backend, and the state of a team that is online."""
+        if self._bandit is not None:
+            self._bandit.close()
         for backend in {id(b): b for b in self._backends.values()}.values():
             await backend.aclose()
 
@@ -270,6 +305,12 @@ class Team:
 
     def __repr__(self) -> str:
         return f"Team({self.name!r}, agents={list(self.agents)}, topology={self.topology!r})"
+
+
+def team_digest(agents: Iterable[Agent], topology: str) -> str:
+    """Names the team and topology that a state file belongs to; reliabilities may change."""
+    text = json.dumps([sorted((agent.id, agent.role) for agent in agents), topology])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _checked(agents: Iterable[Agent]) -> list[Agent]:

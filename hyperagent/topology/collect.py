@@ -1,4 +1,4 @@
-"""Which executions to pay for: a race over the portfolio, then parts of its winner."""
+"""Which executions to pay for: a race of the portfolio, parts of its winner, the best guesses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import TYPE_CHECKING
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
 from hyperagent.topology.candidates import sub_hypergraphs
 from hyperagent.topology.design import TaskLike
 from hyperagent.topology.outcomes import Execute, Outcome
+
+if TYPE_CHECKING:
+    from hyperagent.topology.surrogate import Surrogate
 
 
 @dataclass(frozen=True)
@@ -124,4 +128,44 @@ def explore(
     for i, task in enumerate(islice(cycle(tasks), executions)):
         (k,) = draw.choices(list(by_size), weights)
         done.append(execute(task, draw.choice(by_size[k]), seed + i))
+    return tuple(done)
+
+
+def follow(
+    surrogate: Surrogate,
+    graphs: Sequence[Hypergraph],
+    tasks: Sequence[TaskLike],
+    execute: Execute,
+    executions: int,
+    *,
+    price: float,
+    scale: float,
+    seed: int = 0,
+) -> tuple[Outcome, ...]:
+    """Run for each task the hypergraph that one network of a first surrogate likes best.
+
+    The networks take turns, so that what they disagree on is tried, and where the best choice lies
+    is learned most about: Thompson sampling with an ensemble (Lu and Van Roy, NeurIPS 2017).
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+        Fitted to the executions so far.
+    graphs : sequence of Hypergraph
+        To choose from.
+    tasks : sequence of TaskLike
+        Used in order, from the start again when they run out.
+    execute : Execute
+    executions : int
+    price, scale : float
+        Reward is ``correct - price * tokens / scale``.
+    seed : int
+        Of the executions.
+    """
+    done = []
+    for i, task in enumerate(islice(cycle(tasks), executions)):
+        predicted = surrogate.predict(task, graphs)
+        member = predicted.members[i % len(predicted.members)]
+        best = int((member - price * predicted.tokens / scale).argmax())
+        done.append(execute(task, graphs[best], seed + i))
     return tuple(done)

@@ -16,14 +16,17 @@ designers: Registry[Callable[..., Designer]] = Registry(
     {
         "adaptive": "hyperagent.topology.peers.consistency:AdaptiveConsistency",
         "agentprune": "hyperagent.topology.peers.agentprune:AgentPrune",
+        "codebook": "hyperagent.topology.codebook:saved_codebook",
         "dylan": "hyperagent.topology.peers.dylan:Dylan",
         "esc": "hyperagent.topology.peers.consistency:EarlyStoppingConsistency",
+        "escalation": "hyperagent.topology.peers.escalation:Escalation",
         "gdesigner": "hyperagent.topology.peers.gdesigner:GDesigner",
         "gptswarm": "hyperagent.topology.peers.gptswarm:GptSwarm",
         "learned": "hyperagent.topology.learned:LearnedDesigner",
         "paper": "hyperagent.topology.paper:PaperDesigner",
         "plurality": "hyperagent.topology.peers.consistency:Plurality",
         "router": "hyperagent.topology.peers.router:Router",
+        "surrogate": "hyperagent.topology.surrogate_designer:saved_surrogate",
         "vae": "hyperagent.topology.vae:VaeDesigner",
     },
     group="hyperagent.designers",
@@ -42,7 +45,8 @@ def designer(spec: str | Designer) -> Designer:
     ----------
     spec : str or Designer
         An anchor (``"star"``, ``"random:seed=3"``), a registered designer with parameters
-        (``"paper"``, ``"paper:k=1,mode=mode"``, ``"learned:DIR"``), or a designer, which is returned as it is.
+        (``"paper"``, ``"paper:k=1,mode=mode"``, ``"learned:DIR"``), or a designer, which is
+        returned as it is.
 
     Raises
     ------

@@ -75,7 +75,7 @@ class Distillation:
     batch: int = 32
     rate: float = 3e-3
     kl: float = 1.0
-    free_bits: float = 0.05
+    free_bits: float = 0.1
     warm_up: float = 0.3
     anchor: float = 0.02
     cost: float = 0.0
@@ -96,17 +96,23 @@ class Distillation:
 
 def good_targets(
     chooser: SurrogateDesigner,
+    designer: VaeDesigner,
     tasks: Sequence[TaskLike],
+    agents: Sequence[AgentLike],
     *,
     most: int = 4,
     temperature: float = 0.02,
-) -> tuple[tuple[tuple[Hypergraph, float], ...], ...]:
+) -> tuple[Targets, ...]:
     """What the conservative choice finds good, and nearly as good, for each task.
 
     Parameters
     ----------
     chooser : SurrogateDesigner
+    designer : VaeDesigner
+        Candidates that its slots cannot form are left out: those with phases, modes, samples of
+        agents or too many groups.
     tasks : sequence of TaskLike
+    agents : sequence of AgentLike
     most : int
         Hypergraphs a task.
     temperature : float
@@ -115,15 +121,17 @@ def good_targets(
     Returns
     -------
     tuple of tuples of (Hypergraph, float)
-        Best first; weights sum to 1. Candidates with phases or modes, which slots cannot form, are
-        left out.
+        Best first; weights sum to 1.
+
+    Raises
+    ------
+    ConfigError
+        If the slots can form no candidate.
     """
-    open_to = [
-        (i, graph)
-        for i, graph in enumerate(chooser.candidates)
-        if all(e.phase == 0 and e.mode == "discuss" and "#" not in "".join(e.members)
-               for e in graph.edges)
-    ]  # fmt: skip
+    team = designer.known(agents)
+    open_to = [(i, g) for i, g in enumerate(chooser.candidates) if _formable(g, team)]
+    if not open_to:
+        raise ConfigError(f"distillation: {team.slots} slots can form none of the candidates")
     found = []
     for task in tasks:
         scores = chooser.scores(chooser.surrogate.predict(task, chooser.candidates))
@@ -272,24 +280,24 @@ def _joined(parts: Sequence[Gaussian]) -> Gaussian:
     return Gaussian(*(torch.cat(side) for side in zip(*parts, strict=True)))
 
 
-def _chances(
-    team: Known, tasks: Sequence[TaskLike], targets: Sequence[Targets]
-) -> list[Tensor]:
+def _formable(graph: Hypergraph, team: Known) -> bool:
+    plain = all(edge.phase == 0 and edge.mode == "discuss" for edge in graph.edges)
+    fits = 1 <= len(graph.canonical().edges) <= team.slots
+    return plain and fits and set(graph.nodes) == set(team.names)
+
+
+def _chances(team: Known, tasks: Sequence[TaskLike], targets: Sequence[Targets]) -> list[Tensor]:
     """Probabilities of the targets of each task."""
     found = []
     for task, pairs in zip(tasks, targets, strict=True):
         weights = [weight for _, weight in pairs]
         if not weights or not all(0 < weight < math.inf for weight in weights):
             raise ConfigError(f"the targets of {task.id!r} need weights > 0, got {weights}")
-        for graph, _ in pairs:
-            if set(graph.nodes) != set(team.names):
-                raise ConfigError(f"a target of {task.id!r} is not over the agents of the team")
-            plain = all(e.phase == 0 and e.mode == "discuss" for e in graph.edges)
-            if not plain or not 1 <= len(graph.canonical().edges) <= team.slots:
-                raise ConfigError(
-                    f"a target of {task.id!r} cannot be formed by {team.slots} slots: it must be "
-                    f"1 to {team.slots} discussions in one phase"
-                )
+        if not all(_formable(graph, team) for graph, _ in pairs):
+            raise ConfigError(
+                f"a target of {task.id!r} cannot be formed: it must be over the agents of the team "
+                f"and have 1 to {team.slots} groups in mode discuss and one phase"
+            )
         found.append(torch.tensor(weights, dtype=torch.float64))
     return found
 
@@ -319,7 +327,7 @@ def _keep(
             state[f"adam.{key}.{names[parameter]}"] = value.contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    save_file(state, draft, metadata={"run": run, "epoch": str(epoch)})
+    save_file(state, draft, metadata={"state": json.dumps({"run": run, "epoch": epoch})})
     draft.replace(path)
 
 
@@ -329,11 +337,11 @@ def _resume(path: Path, designer: VaeDesigner, optimizer: torch.optim.Adam, run:
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
+            meta = json.loads((file.metadata() or {})["state"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"distillation: cannot read the state in {path}: {error}") from error
-    if meta.get("run") != run:
+    if meta["run"] != run:
         raise ConfigError(
             f"distillation: the state in {path} is of a run with other tasks, targets or options; "
             "choose another folder"
@@ -345,4 +353,4 @@ def _resume(path: Path, designer: VaeDesigner, optimizer: torch.optim.Adam, run:
         optimizer.state[parameter] = {
             key: state[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
         }
-    return int(meta["epoch"])
+    return meta["epoch"]

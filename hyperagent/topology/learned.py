@@ -11,17 +11,24 @@ from typing import Any
 
 from hyperagent.errors import ConfigError, HypergraphError
 from hyperagent.hypergraph import Hypergraph
+from hyperagent.topology.codebook import CodebookDesigner
 from hyperagent.topology.design import AgentLike, Design, Designer, TaskLike
+from hyperagent.topology.paper import PaperDesigner
 from hyperagent.topology.surrogate import Prediction
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
 from hyperagent.topology.vae import VaeDesigner
 
 FORMAT = 1
 POLICY_FILE = "policy.json"
-FILES = {"surrogate": "surrogate.safetensors", "vae": "vae", "rloo": "rloo"}
+FILES = {
+    "surrogate": "surrogate.safetensors", "codebook": "codebook", "vae": "vae", "rloo": "rloo",
+    "paper": "paper.safetensors",
+}  # fmt: skip
 """Weights of each kind of policy, below the folder."""
 
 _LOADERS: dict[str, Callable[[Path], Designer]] = {
+    "codebook": CodebookDesigner.load,
+    "paper": lambda path: PaperDesigner(weights=path, mode="mode"),
     "surrogate": SurrogateDesigner.load,
     "vae": lambda path: VaeDesigner.load(path, mode="mode"),
     "rloo": lambda path: VaeDesigner.load(path, mode="mode"),

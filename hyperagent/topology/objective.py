@@ -30,9 +30,9 @@ def rloo_advantages(
 ) -> Tensor:
     r"""Leave-one-out advantages of K topologies for each of B tasks.
 
-    With :math:`R = u - \lambda \tau`, :math:`A_k = R_k - \frac{1}{K-1} \sum_{j \ne k} R_j`. Where all
-    K rewards are equal, only the cost part is left: among topologies that all solve a task the
-    cheaper ones gain.
+    With :math:`R = u - \lambda \tau`, :math:`A_k = R_k - \frac{1}{K-1} \sum_{j \ne k} R_j`.
+    Where all K rewards are equal, only the cost part is left: among topologies that all solve a
+    task the cheaper ones gain.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ def credit_loss(policy: SlotDistribution, credit: Mapping[Hyperedge, float]) -> 
 def kl_free_bits(q: Gaussian, p: Gaussian, free: float = 0.1) -> Tensor:
     """``sum_d max(free, mean KL(q_d || p_d))`` of diagonal Gaussians, in nats; scalar.
 
-    The mean is over the batch, if there is one. Below `free` a component costs the same whatever it says, so that the plan is not given up
-    before the decoder has learned to listen.
+    The mean is over the batch, if there is one. Below `free` a component costs the same whatever
+    it says, so that the plan is not given up before the decoder has learned to listen.
 
     References
     ----------
@@ -168,8 +168,8 @@ def kl_free_bits(q: Gaussian, p: Gaussian, free: float = 0.1) -> Tensor:
 def anchor_kl(policy: SlotDistribution, anchor: SlotDistribution) -> Tensor:
     r"""KL divergence of the slots from an anchor's, slot by slot, in nats; scalar.
 
-    :math:`\sum_m KL(G_m \| G^a_m) + \sigma(g_m) \sum_i KL(H_{im} \| H^a_{im})`: exact for the draws,
-    since memberships of a closed slot are not drawn (chain rule).
+    :math:`\sum_m KL(G_m \| G^a_m) + \sigma(g_m) \sum_i KL(H_{im} \| H^a_{im})`: exact for the
+    draws, since memberships of a closed slot are not drawn (chain rule).
 
     Raises
     ------

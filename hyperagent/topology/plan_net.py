@@ -125,6 +125,8 @@ class PlanNet(nn.Module):
         self.prior_head = _head(width, width, latent)
         self.slot_seed = nn.Parameter(torch.randn(MAX_SLOTS, width))
         self.from_plan = nn.Linear(latent + width, width)
+        # A plan moves a slot as far as its seed does; with the usual small weights it is given up.
+        nn.init.normal_(self.from_plan.weight[:, :latent], std=latent**-0.5)
         self.from_edge = nn.Linear(width, width, bias=False)
         self.decoder = nn.ModuleList(
             nn.ModuleList([_Block(width, heads, mix=False), _Block(width, heads)])

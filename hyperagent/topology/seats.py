@@ -73,6 +73,12 @@ def agent_features(
     return rows
 
 
+def agent_key(agent: AgentLike) -> tuple[object, ...]:
+    """All that `agent_features` reads of an agent: equal keys have equal rows."""
+    tools = tuple(getattr(agent, "tools", None) or ())
+    return agent.id, agent.role, agent.profile, agent.reliability, _backend(agent), tools
+
+
 def seat(name: str) -> np.ndarray:
     """Numbers that belong to a name: shape (SEAT,), float32, length about 1.
 

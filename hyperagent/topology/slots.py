@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
 from hyperagent.errors import HyperagentError, HypergraphError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
@@ -198,9 +198,9 @@ class SlotDistribution:
     def expected_tokens(self, edge_cost: Tensor | float, seat_cost: Tensor | float) -> Tensor:
         r"""Expected cost of the open slots.
 
-        :math:`\sum_m \sigma(g_m)(c_m + \sum_i c_i \sigma(l_{im}))`. The closed-form L0 penalty in tokens. An agent in two groups pays twice and groups that
-        merge pay each, so it is an upper bound on the expectation of what is executed, up to the
-        fallback.
+        :math:`\sum_m \sigma(g_m)(c_m + \sum_i c_i \sigma(l_{im}))`, the closed-form L0 penalty
+        in tokens. An agent in two groups pays twice and groups that merge pay each, so it is an
+        upper bound on the expectation of what is executed, up to the fallback.
 
         Parameters
         ----------
@@ -252,9 +252,7 @@ class SlotDistribution:
         return torch.logaddexp(logsigmoid(-self.gate_logits), empty)
 
 
-def log_probs(
-    policies: Sequence[SlotDistribution], hypergraphs: Sequence[Hypergraph]
-) -> Tensor:
+def log_probs(policies: Sequence[SlotDistribution], hypergraphs: Sequence[Hypergraph]) -> Tensor:
     """`SlotDistribution.log_prob` of many pairs at once, shape (B,), float64.
 
     Parameters
@@ -289,15 +287,16 @@ def _onto(log_q: Tensor, nothing: Tensor) -> Tensor:
     Tensor, shape (...)
     """
     edges, slots = log_q.shape[-2:]
-    # After m slots at most m groups can stand, and the slots to come must reach the rest.
-    sizes = [(max(0, edges - slots + m), min(edges, m)) for m in range(1, slots + 1)]
-    states = sum(math.comb(edges, size) for a, b in sizes for size in range(a, b + 1))
-    terms = states * (2 * edges + 1)
+    sizes, terms = _sizes(edges, slots), sum_terms(edges, slots)
     if terms > MAX_TERMS:
         raise HyperagentError(
             f"the exact probability of {edges} groups in {slots} slots is a sum of {terms} "
             f"terms, more than {MAX_TERMS}; use fewer slots"
         )
+    if edges == 1:
+        # prod (1 - p + q) - prod (1 - p), without its cancellation where q is small.
+        ratio = softplus(log_q[..., 0, :] - nothing).sum(-1)
+        return nothing.sum(-1) + ratio + torch.log(-torch.expm1(-ratio))
     inside, without, count = _subsets(edges)
     sums = log_q.new_full((*log_q.shape[:-2], len(count)), -torch.inf)
     sums[..., 0] = 0.0
@@ -309,6 +308,20 @@ def _onto(log_q: Tensor, nothing: Tensor) -> Tensor:
         ways = torch.cat([closed, stay + mine, sums[..., without[band]] + mine], -1)
         sums = torch.full_like(sums, -torch.inf).index_copy(-1, band, ways.logsumexp(-1))
     return sums[..., -1]
+
+
+def sum_terms(edges: int, slots: int) -> int:
+    """Number of terms of the exact probability of `edges` groups in `slots` slots."""
+    states = sum(math.comb(edges, n) for a, b in _sizes(edges, slots) for n in range(a, b + 1))
+    return states * (2 * edges + 1)
+
+
+def _sizes(edges: int, slots: int) -> list[tuple[int, int]]:
+    """Smallest and largest number of groups that can stand after each slot.
+
+    After m slots at most m groups can, and the slots to come must reach the rest.
+    """
+    return [(max(0, edges - slots + m), min(edges, m)) for m in range(1, slots + 1)]
 
 
 @lru_cache(maxsize=32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,11 +14,17 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from scipy.optimize import minimize_scalar
-from torch import Tensor
+from torch import Tensor, nn
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
+from hyperagent.topology.calibration import (
+    calibration_error,
+    log_losses,
+    sigmoid,
+    spread,
+    temperature_of,
+)
 from hyperagent.topology.design import AgentLike, TaskLike
 from hyperagent.topology.outcomes import Outcome
 from hyperagent.topology.surrogate_net import Layout, Reader, SurrogateNet, lay_out
@@ -30,31 +37,36 @@ class Training:
     Parameters
     ----------
     members : int
-        Networks of the ensemble, each on a bootstrap sample of the tasks.
+        Networks of the ensemble, at least 2; each leaves out its share of the tasks, by hash of
+        their ids, and is calibrated on it.
     width : int
         Of the hidden layers.
     steps, batch : int
-        Steps of AdamW, and outcomes a step.
-    rate, decay : float
-        Peak learning rate (one cosine to zero) and weight decay.
-    held_out : float
-        Share of the tasks, by hash of their ids, for calibration.
+        Steps, and outcomes a step.
+    rate : float
+        Peak learning rate of Adam (one cosine to zero).
+    precisions : tuple of float
+        Of the Gaussian prior on the weights that read text, around where they start. The
+        smallest is taken whose calibrated log loss on unseen tasks is within a standard error
+        of the best: a strong prior hides how tasks differ, and the choice is cautious already.
+    encoder : str
+        Reads the questions: ``"hashing"``, ``"sentence:FOLDER"`` or ``"openai:MODEL@URL"``.
     """
 
     members: int = 5
     width: int = 32
-    steps: int = 600
+    steps: int = 400
     batch: int = 128
     rate: float = 0.02
-    decay: float = 2.0
-    held_out: float = 0.15
+    precisions: tuple[float, ...] = (4.0, 32.0)
+    encoder: str = "hashing"
 
     def __post_init__(self) -> None:
-        for name in ("members", "width", "steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training: {name} must be at least 1")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"training: held_out must lie in (0, 1), got {self.held_out!r}")
+        for name, least in {"members": 2, "width": 1, "steps": 1, "batch": 1}.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"training: {name} must be at least {least}")
+        if not self.precisions or min(self.precisions) < 0:
+            raise ConfigError(f"training: precisions >= 0 are needed, got {self.precisions!r}")
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,8 @@ class Prediction:
 
     @property
     def std(self) -> np.ndarray:
-        """Standard deviation between the networks, shape (C,)."""
-        return self.members.std(axis=0)
+        """Standard error of the mean, shape (C,)."""
+        return spread(self.members)
 
 
 class Surrogate:
@@ -152,31 +164,31 @@ class Surrogate:
         for name in names:
             if name not in tasks:
                 raise ConfigError(f"the log has an outcome of the unknown task {name!r}")
-        rows = _Rows.of(outcomes, names, tasks, agents)
-        shares = np.array([_share(name) for name in names])
-        held = shares < max(training.held_out, float(np.sort(shares)[1]) + 1e-12)
-        nets = []
-        with torch.random.fork_rng(devices=[]):
-            for member in range(training.members):
-                torch.manual_seed(seed * 1009 + member)
-                nets.append(_train(rows, np.flatnonzero(~held), training, seed * 1009 + member))
+        rows = _Rows.of(outcomes, names, tasks, agents, training.encoder)
+        # By rank and not by the hash itself, so that no fold is empty.
+        order = sorted(range(len(names)), key=lambda i: _hash(names[i]))
+        fold = np.empty(len(names), dtype=np.int64)
+        fold[order] = np.arange(len(names)) % training.members
+        tried = _train(rows, fold, training, seed)
+        correct = rows.correct.double().numpy()
+        losses = [_calibrated_losses(rows.unseen(nets, fold), correct) for nets in tried]
+        best = min(losses, key=np.mean)
+        margin = [(x - best).mean() - (x - best).std() / len(x) ** 0.5 for x in losses]
+        nets = tried[next(i for i, value in enumerate(margin) if value <= 0)]
         made = cls(rows.reader, nets, training)
-        made._calibrate(rows, held)
+        made._calibrate(rows, fold)
         return made
 
-    def _calibrate(self, rows: _Rows, held: np.ndarray) -> None:
-        number = rows.task_of.numpy()
-        picked = np.flatnonzero(held[number])
-        logits, logs = rows.evaluate(self.nets, torch.from_numpy(picked))
-        correct = rows.correct.numpy()[picked].astype(np.float64)
-        tokens = np.exp(rows.log_tokens.numpy()[picked].astype(np.float64))
+    def _calibrate(self, rows: _Rows, fold: np.ndarray) -> None:
+        unseen, correct = rows.unseen(self.nets, fold), rows.correct.double().numpy()
+        _, logs = rows.evaluate(self.nets)
+        tokens = np.exp(rows.log_tokens.double().numpy())
         self.scale = float(tokens.sum() / np.exp(logs.mean(axis=0)).sum())
-        # Every other held-out task fixes the temperature; the error is measured on the rest.
-        rank = np.cumsum(held) - 1
-        even = rank[number[picked]] % 2 == 0
-        self.temperature = _temperature(logits[:, even], correct[even])
-        rest = _sigmoid(logits[:, ~even] / self.temperature).mean(axis=0)
-        self.ece = calibration_error(rest, correct[~even]) if (~even).sum() >= 20 else None
+        # Half of the tasks fix the temperature; the error is measured on the rest.
+        half = rows.task_of.numpy() % 2 == 0
+        self.temperature = temperature_of(unseen[half], correct[half])
+        rest = sigmoid(unseen[~half] / self.temperature)
+        self.ece = calibration_error(rest, correct[~half]) if (~half).sum() >= 20 else None
 
     def predict(self, task: TaskLike, hypergraphs: Sequence[Hypergraph]) -> Prediction:
         """Predict every hypergraph for one task.
@@ -192,20 +204,7 @@ class Surrogate:
             self.nets, nodes, text, torch.zeros(len(layout), dtype=torch.long), layout
         )
         tokens = self.scale * np.exp(logs.mean(axis=0))
-        return Prediction(_sigmoid(logits / self.temperature), tokens)
-
-    def header(self) -> str:
-        """All but the weights, as JSON."""
-        return json.dumps(
-            {
-                "texts": self.reader.texts,
-                "training": asdict(self.training),
-                "temperature": self.temperature,
-                "scale": self.scale,
-                "ece": self.ece,
-            },
-            sort_keys=True,
-        )
+        return Prediction(sigmoid(logits / self.temperature), tokens)
 
     def save(self, path: str | PathLike[str], **extra: str) -> None:
         """Write weights as safetensors, with the rest, and `extra`, as JSON in its header."""
@@ -217,7 +216,11 @@ class Surrogate:
         }
         weights |= {"reader.mean": self.reader.mean, "reader.basis": self.reader.basis}
         draft = path.with_name(f".{path.name}.part")
-        save_file(weights, draft, metadata={"surrogate": self.header(), **extra})
+        # One entry: the order of several differs from process to process.
+        head = {name: getattr(self, name) for name in ("temperature", "scale", "ece")}
+        head |= {"texts": self.reader.texts, "training": asdict(self.training)}
+        text = json.dumps({"head": head, "extra": extra}, sort_keys=True)
+        save_file(weights, draft, metadata={"surrogate": text})
         draft.replace(path)
 
     @classmethod
@@ -237,11 +240,11 @@ class Surrogate:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                extra = dict(file.metadata() or {})
-                head = json.loads(extra.pop("surrogate"))
+                data = json.loads((file.metadata() or {})["surrogate"])
+                head, extra = data["head"], data["extra"]
                 training = Training(**head["training"])
                 mean, basis = file.get_tensor("reader.mean"), file.get_tensor("reader.basis")
-                reader, nets = Reader(head["texts"], mean, basis), []
+                reader, nets = Reader(head["texts"], mean, basis, training.encoder), []
                 for i in range(training.members):
                     net = SurrogateNet.for_team(reader, training.width)
                     net.load_state_dict(
@@ -255,26 +258,6 @@ class Surrogate:
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"cannot use the surrogate in {path}: {error}") from error
         return made, extra
-
-
-def calibration_error(predicted: np.ndarray, correct: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error over bins of equal count.
-
-    Parameters
-    ----------
-    predicted, correct : ndarray, shape (n,)
-        Probabilities, and outcomes in [0, 1].
-    bins : int
-
-    Notes
-    -----
-    Guo et al., ICML 2017, equation 3, with bins of equal count, which leave no bin empty. It is
-    above 0 even for perfect predictions, by about the standard error of a bin.
-    """
-    order = np.argsort(predicted, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    gaps = [len(p) * abs(predicted[p].mean() - correct[p].mean()) for p in parts]
-    return float(sum(gaps) / len(predicted))
 
 
 @dataclass(frozen=True)
@@ -297,9 +280,10 @@ class _Rows:
         names: Sequence[str],
         tasks: Mapping[str, TaskLike],
         agents: Sequence[AgentLike],
+        encoder: str,
     ) -> _Rows:
         questions = [tasks[name].question for name in names]
-        reader = Reader.fit(questions, agents)
+        reader = Reader.fit(questions, agents, encoder)
         graphs: dict[str, Hypergraph] = {}
         for outcome in outcomes:
             graphs.setdefault(outcome.hypergraph.digest(), outcome.hypergraph)
@@ -317,11 +301,15 @@ class _Rows:
             torch.tensor([o.tokens for o in outcomes], dtype=torch.float32).log(),
         )
 
-    def evaluate(
-        self, nets: Sequence[SurrogateNet], picked: Tensor
-    ) -> tuple[np.ndarray, np.ndarray]:
-        layout = self.layout.take(self.graph_of[picked])
-        return _evaluate(nets, self.nodes, self.tasks, self.task_of[picked], layout)
+    def evaluate(self, nets: Sequence[SurrogateNet]) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and logarithms of tokens of all outcomes, each of shape (M, B)."""
+        layout = self.layout.take(self.graph_of)
+        return _evaluate(nets, self.nodes, self.tasks, self.task_of, layout)
+
+    def unseen(self, nets: Sequence[SurrogateNet], fold: np.ndarray) -> np.ndarray:
+        """Logit of each outcome by the network that has not seen its task, shape (B,)."""
+        logits, _ = self.evaluate(nets)
+        return logits[fold[self.task_of.numpy()], np.arange(logits.shape[1])]
 
 
 def _evaluate(
@@ -334,55 +322,77 @@ def _evaluate(
     return logits, logs
 
 
-def _train(rows: _Rows, fitted: np.ndarray, training: Training, seed: int) -> SurrogateNet:
-    """One network on a bootstrap sample of the tasks in `fitted`."""
-    draw = np.random.default_rng(seed)
-    copies = np.bincount(draw.choice(fitted, len(fitted)), minlength=len(rows.tasks))
-    sample = torch.from_numpy(np.repeat(np.arange(len(rows.task_of)), copies[rows.task_of.numpy()]))
-    net = SurrogateNet.for_team(rows.reader, training.width)
-    mean = rows.log_tokens.mean()
-    with torch.no_grad():
-        net.tokens[-1].bias.copy_(mean)
-    # Only what reads text has more weights than the log has outcomes.
-    wide = [net.agent.weight, net.need.weight]
-    narrow = [value for value in net.parameters() if all(value is not other for other in wide)]
-    optimizer = torch.optim.AdamW(
-        [{"params": wide, "weight_decay": training.decay}, {"params": narrow, "weight_decay": 0.0}],
-        training.rate,
-    )
+def _train(
+    rows: _Rows, fold: np.ndarray, training: Training, seed: int
+) -> list[list[SurrogateNet]]:
+    """The networks of each precision; network m never sees a task of fold m.
+
+    All are trained at once, on the same batches, with their weights stacked: the tensors are so
+    small that the number of operations is what takes the time.
+    """
+    with torch.random.fork_rng(devices=[]):
+        members = []
+        for member in range(training.members):
+            torch.manual_seed(seed * 1009 + member)
+            members.append(SurrogateNet.for_team(rows.reader, training.width))
+            with torch.no_grad():
+                members[-1].tokens[-1].bias.copy_(rows.log_tokens.mean())
+        precisions = sorted(training.precisions)
+        nets = [deepcopy(net) for _ in precisions for net in members]
+        weights, _ = torch.func.stack_module_state(nets)
+        which = torch.arange(training.members).repeat(len(precisions))
+        seen = torch.from_numpy(fold)[rows.task_of] != which[:, None]
+        strength = torch.tensor(precisions).repeat_interleave(training.members)
+        strength = strength / (2 * seen.sum(dim=1))
+        _descend(rows, weights, nets[0], seen, strength, training)
+    for i, net in enumerate(nets):
+        net.load_state_dict({name: value[i].detach() for name, value in weights.items()})
+        net.eval()
+    step = training.members
+    return [nets[i : i + step] for i in range(0, len(nets), step)]
+
+
+def _descend(
+    rows: _Rows,
+    weights: dict[str, Tensor],
+    shape: SurrogateNet,
+    seen: Tensor,
+    strength: Tensor,
+    training: Training,
+) -> None:
+    """Change stacked weights so that each network fits the outcomes in its row of `seen`."""
+    optimizer = torch.optim.Adam(weights.values(), training.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.steps)
-    order, at = torch.randperm(len(sample)), 0
+    # Only what reads text has more weights than the log has outcomes.
+    start = {name: weights[name].detach().clone() for name in ("agent.weight", "need.weight")}
+    order, at = torch.randperm(len(rows.correct)), 0
     for _ in range(training.steps):
         if at >= len(order):
-            order, at = torch.randperm(len(sample)), 0
-        picked = sample[order[at : at + training.batch]]
+            order, at = torch.randperm(len(order)), 0
+        picked = order[at : at + training.batch]
         at += training.batch
-        layout = rows.layout.take(rows.graph_of[picked])
-        logit, logs = net(rows.nodes, rows.tasks, rows.task_of[picked], layout)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, rows.correct[picked])
-        loss = loss + torch.nn.functional.mse_loss(logs, rows.log_tokens[picked])
+        inputs = (
+            rows.nodes, rows.tasks, rows.task_of[picked], rows.layout.take(rows.graph_of[picked])
+        )  # fmt: skip
+        logit, logs = torch.func.vmap(
+            lambda own, inputs=inputs: torch.func.functional_call(shape, own, inputs)
+        )(weights)
+        correct, tokens = rows.correct[picked], rows.log_tokens[picked]
+        losses = nn.functional.softplus(logit) - correct * logit + (logs - tokens) ** 2
+        here = seen[:, picked]
+        loss = ((losses * here).sum(dim=1) / here.sum(dim=1).clamp_min(1)).sum()
+        for name, value in start.items():
+            loss = loss + (strength * ((weights[name] - value) ** 2).sum(dim=(1, 2))).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return net.eval()
 
 
-def _temperature(logits: np.ndarray, correct: np.ndarray) -> float:
-    """The temperature in [0.2, 5] of least log loss of the ensemble's mean."""
-
-    def loss(log_temperature: float) -> float:
-        p = _sigmoid(logits / np.exp(log_temperature)).mean(axis=0).clip(1e-6, 1 - 1e-6)
-        return float(-(correct * np.log(p) + (1 - correct) * np.log(1 - p)).mean())
-
-    bound = float(np.log(5.0))
-    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
+def _calibrated_losses(logits: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    return log_losses(logits / temperature_of(logits, correct), correct)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def _share(name: str) -> float:
-    """A number in [0, 1) from the hash of a name, equal in all processes."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64
+def _hash(name: str) -> bytes:
+    """Equal in all processes, unlike Python's own."""
+    return hashlib.blake2b(name.encode(), digest_size=8).digest()

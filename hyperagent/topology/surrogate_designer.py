@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph, agent_of
+from hyperagent.topology.calibration import spread
 from hyperagent.topology.candidates import unique
 from hyperagent.topology.design import AgentLike, Design, TaskLike
 from hyperagent.topology.surrogate import Prediction, Surrogate
@@ -21,14 +22,13 @@ class SurrogateDesigner:
     With `M` networks, :math:`d_m = \hat u_m(c) - \hat u_m(a)` the predicted gain of candidate `c`
     over the fixed topology `a`, it takes the largest
 
-    :math:`\operatorname{mean}_m d_m - \kappa \operatorname{std}_m d_m
+    :math:`\operatorname{mean}_m d_m - \kappa \operatorname{se}_m d_m
     - \lambda (\hat\tau(c) - \hat\tau(a)) / \mathrm{scale}`,
 
-    in which `a` itself scores 0. The spread of the *difference* is what counts: networks that
-    disagree on how hard a task is agree on which of two topologies is better. A penalty on the
-    spread of each candidate alone, `mean - 0.5 std`, prefers candidates that are much like `a` but
-    larger, about which the networks are sure. The penalty does not depend on the price, so mean
-    predicted tokens never rise with it.
+    in which `a` itself scores 0 and se is the standard error (`spread`). The error of the
+    *difference* is what counts: networks that disagree on how hard a task is agree on which of two
+    topologies is better. The term does not depend on the price, so mean predicted tokens never
+    rise with it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class SurrogateDesigner:
         *,
         price: float,
         scale: float,
-        caution: float = 1.0,
+        caution: float = 0.5,
         paired: bool = True,
     ) -> None:
         numbers = {"price": price, "scale": scale, "caution": caution}
@@ -98,7 +98,7 @@ class SurrogateDesigner:
         if self.paired:
             members = members - members[:, :1]
         cost = self.price * predicted.tokens / self.scale
-        return members.mean(axis=0) - self.caution * members.std(axis=0) - cost
+        return members.mean(axis=0) - self.caution * spread(members) - cost
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file, with the candidates and numbers as JSON in its header."""
@@ -127,3 +127,8 @@ class SurrogateDesigner:
         data = json.loads(extra["designer"])
         graphs = [Hypergraph.from_hif(graph) for graph in data.pop("candidates")]
         return cls(surrogate, graphs, Hypergraph.from_hif(data.pop("fixed")), **data)
+
+
+def saved_surrogate(weights: str | PathLike[str]) -> SurrogateDesigner:
+    """The designer in the file `weights`, for ``"surrogate:weights=FILE"``."""
+    return SurrogateDesigner.load(weights)

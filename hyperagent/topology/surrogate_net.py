@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import MODES, Hypergraph, agent_of
 from hyperagent.topology.design import AgentLike
+from hyperagent.topology.encoders import TextEncoder, text_encoder
 from hyperagent.topology.features import DIM, encode_texts
 
 EDGE_FEATURES = len(MODES) + 2
@@ -128,16 +129,21 @@ class Reader:
     basis : Tensor, shape (DIM, WIDTH), float32
         Components divided by their standard deviation; columns of zeros where the questions
         have fewer.
+    encoder : str
+        Reads the questions, see `hyperagent.topology.text_encoder`. Agents are always hashed.
     """
 
     texts: dict[str, str]
     mean: Tensor
     basis: Tensor
+    encoder: str = "hashing"
 
     @classmethod
-    def fit(cls, questions: Sequence[str], agents: Sequence[AgentLike]) -> Reader:
+    def fit(
+        cls, questions: Sequence[str], agents: Sequence[AgentLike], encoder: str = "hashing"
+    ) -> Reader:
         """Learn the components of some questions and note what the agents are."""
-        rows = torch.from_numpy(encode_texts(questions)).double()
+        rows = torch.from_numpy(_encoder(encoder)(questions)).double()
         mean = rows.mean(dim=0)
         _, values, directions = torch.linalg.svd(rows - mean, full_matrices=False)
         kept = int((values[:WIDTH] > 1e-3 * values[0]).sum())
@@ -146,11 +152,11 @@ class Reader:
         # Rows have about the length TEXT whatever the number of components.
         basis[:, :kept] = directions[:kept].T / deviation * TEXT / max(kept, 1) ** 0.5
         texts = {a.id: f"{a.role} {a.profile or ''}" for a in sorted(agents, key=lambda a: a.id)}
-        return cls(texts, mean.float(), basis.float())
+        return cls(texts, mean.float(), basis.float(), encoder)
 
     def tasks(self, questions: Sequence[str]) -> Tensor:
         """Features of questions, shape (n, WIDTH), float32."""
-        return (torch.from_numpy(encode_texts(questions)) - self.mean) @ self.basis
+        return (torch.from_numpy(_encoder(self.encoder)(questions)) - self.mean) @ self.basis
 
     def nodes(self, nodes: Sequence[str]) -> Tensor:
         """Features of nodes: what the agent is, and the node's own name (its seat).
@@ -190,6 +196,11 @@ class Reader:
             tree = linkage(_centred(distinct, distinct).numpy(), "average", metric="cosine")
             kind = fcluster(tree, KINDS, "maxclust").astype(np.int64) - 1
         return kind[[distinct.index(text) for text in texts]]
+
+
+@lru_cache(maxsize=4)
+def _encoder(spec: str) -> TextEncoder:
+    return text_encoder(spec)
 
 
 START = 3.0

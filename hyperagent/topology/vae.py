@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -28,11 +29,15 @@ from hyperagent.topology.plan_net import (
     anchor_logits,
     default_slots,
 )
-from hyperagent.topology.seats import agent_features
-from hyperagent.topology.slots import SlotDistribution, log_probs
+from hyperagent.topology.seats import agent_features, agent_key
+from hyperagent.topology.slots import SlotDistribution, log_probs, sum_terms
 
 _CONFIG, _WEIGHTS = "config.json", "weights.safetensors"
 _FORMAT = 1
+_CHEAP = 1 << 17
+"""Most terms that a design spends on its probability; about 10 ms."""
+_TEXT = 8.0
+"""Length of the row of a text: as rows of length 1 the difficulty would drown it."""
 
 
 class Known(NamedTuple):
@@ -146,6 +151,7 @@ class VaeDesigner:
             raise ConfigError(
                 f"vae: slots must be an integer from 1 to {MAX_SLOTS}, got {self.slots!r}"
             )
+        self._team: tuple[str, Known] | None = None
         parse_anchor(self.anchor)
         agent_features([], self.prices)
         with torch.random.fork_rng(devices=[]):
@@ -157,7 +163,9 @@ class VaeDesigner:
     def design(self, task: TaskLike, agents: Sequence[AgentLike], *, seed: int = 0) -> Design:
         """Draw, or in mode ``"mode"`` derive, the hypergraph for `task`.
 
-        The order of `agents` does not matter. Equal arguments give an equal design.
+        The order of `agents` does not matter. Equal arguments give an equal design. Its log_prob
+        is NaN where the exact sum would take longer than the design itself: above 7 groups with 64
+        slots, 9 with 16.
         """
         with torch.no_grad():
             if self.mode == "mode":
@@ -167,7 +175,8 @@ class VaeDesigner:
                 policy = self.policy(task, agents, seed=seed)
                 graph = policy.sample(_generator(seed, task, "slots"))
             formed = policy.formed(graph).tolist()
-            log_prob = policy.log_prob(graph).item()
+            cheap = sum_terms(len(graph.edges), policy.slots) <= _CHEAP
+            log_prob = policy.log_prob(graph).item() if cheap else math.nan
         ordered = Hypergraph(policy.nodes, graph.edges)
         return Design(ordered, log_prob, {f"e{n}": p for n, p in enumerate(formed)}, self.name)
 
@@ -284,6 +293,14 @@ class VaeDesigner:
         """
         if not agents:
             raise HypergraphError("a designer needs at least one agent, got none")
+        # One team answers thousands of questions; it is read once.
+        key = repr((self.anchor, self.slots, self.prices, *map(agent_key, agents)))
+        last = self._team
+        if last is None or last[0] != key:
+            self._team = last = key, self._read(agents)
+        return last[1]
+
+    def _read(self, agents: Sequence[AgentLike]) -> Known:
         # Best first, equals by id.
         agents = best_first(sorted(agents, key=lambda agent: agent.id))
         names = [agent.id for agent in agents]
@@ -326,7 +343,7 @@ def task_rows(tasks: Sequence[TaskLike]) -> Tensor:
     """What the network reads of tasks: hashed text and difficulty, shape (B, TASK), float32."""
     questions = [task.question for task in tasks]
     hard = np.array([difficulty(question) for question in questions])
-    return _tensor(np.concatenate([encode_texts(questions), hard], 1))
+    return _tensor(np.concatenate([_TEXT * encode_texts(questions), hard], 1))
 
 
 def _policies(logits: SlotLogits, team: Known) -> list[SlotDistribution]:

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,9 +108,10 @@ def test_untrained_it_is_the_anchor_slightly_disturbed(net, n: int) -> None:
     with torch.no_grad():
         gates, members = net(agents, task, group, 6)
     p = SlotDistribution(gates, members, [f"n{i}" for i in range(n)])
-    assert p.mode() == Hypergraph(
-        p.nodes, (Hyperedge(tuple(f"n{i}" for i in range(min(3, n)))),)
-    ).canonical()
+    assert (
+        p.mode()
+        == Hypergraph(p.nodes, (Hyperedge(tuple(f"n{i}" for i in range(min(3, n)))),)).canonical()
+    )
     outsiders = p.member_logits.sigmoid().sum(0) - p.member_logits[:3, 0].sigmoid().sum()
     assert outsiders[0] < 2.5, "a group invites about one outsider in a team of any size"
 
@@ -128,7 +130,9 @@ def test_every_parameter_has_a_gradient(net) -> None:
     gates, members = net.decode(known, q.draw(noise), incidence, 10)
     target = Hypergraph(tuple("abcdef"), (Hyperedge(("a", "b")), Hyperedge(("d",))))
     loss = -SlotDistribution(gates, members, "abcdef").log_prob(target)
-    (loss + (q.mean - p.mean).square().sum() + (q.log_sigma - p.log_sigma).square().sum()).backward()
+    (
+        loss + (q.mean - p.mean).square().sum() + (q.log_sigma - p.log_sigma).square().sum()
+    ).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -188,12 +192,14 @@ def test_a_forward_pass_is_quick(net, n: int, slots: int, goal: float) -> None:
     assert best < 3 * goal
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_thousand_agents_need_little_memory() -> None:
+    # Not ru_maxrss: a child starts with the peak of its parent, here of the whole test run.
     code = (
-        "import resource, torch; from hyperagent.topology.plan_net import *; "
+        "import re, torch; from hyperagent.topology.plan_net import *; "
         "torch.manual_seed(0); net = PlanNet(); h = torch.zeros(1000, 64); h[:64] = torch.eye(64)\n"
         "with torch.no_grad(): net(torch.randn(1000, WIDTH), torch.randn(TASK), h, 64)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 500e3, "kB"
+    assert int(done.stdout) < 350e3, "kB, of which torch itself takes 220"

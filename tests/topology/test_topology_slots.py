@@ -153,7 +153,9 @@ def test_expected_tokens_are_the_mean_of_the_draws() -> None:
     paid = (1 - empty) + empty * (gates < open_anyway / nothing)
     tokens = paid @ edge.double() + (drawn.sum(2) @ seat.double())
     error = tokens.std().item() / math.sqrt(len(tokens))
-    assert p.expected_tokens(edge, seat).item() == pytest.approx(tokens.mean().item(), abs=3 * error)
+    assert p.expected_tokens(edge, seat).item() == pytest.approx(
+        tokens.mean().item(), abs=3 * error
+    )
     speeches = (drawn.sum(2) > 0).double() @ seat.double()
     assert p.expected_tokens(0.0, seat) > speeches.mean()
     assert p.expected_tokens(7.0, 0.0).item() == pytest.approx(7 * p.gate_logits.sigmoid().sum())

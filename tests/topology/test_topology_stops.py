@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_world import world
+from recorded_world import AGENTS, world
 from scipy.stats import beta
 
 from hyperagent.errors import ConfigError
@@ -19,9 +19,18 @@ from hyperagent.tasks import Task
 from hyperagent.team import Agent, Result, Routing, Team
 from hyperagent.team.note import Note
 from hyperagent.team.vote import UNKNOWN_RELIABILITY, poll
-from hyperagent.topology import Adaptive, Agreement, Design, Posterior, StopRule, Vote, Window
+from hyperagent.topology import (
+    Adaptive,
+    Agreement,
+    Design,
+    Escalation,
+    Posterior,
+    StopRule,
+    Vote,
+    Window,
+)
 from hyperagent.topology import stops as stops_module
-from hyperagent.topology.cascade import Cascade, Reliabilities
+from hyperagent.topology.cascade import Cascade, Reliabilities, search_cascades
 
 answers = st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1, max_size=12)
 
@@ -106,11 +115,9 @@ def test_a_kind_that_is_not_listed_has_the_overall_rates() -> None:
     assert rule.rates == {"ann": 0.6, "bob": 0.7}
     assert rule.of_kind("rate").rates == {"ann": 0.9, "bob": 0.7}
     assert rule.of_kind("percent").rates == rule.rates
-    assert (
-        rule.of_kind("rate").probability([Vote("ann#3", "1")])
-        > 0.9
-        > rule.probability([Vote("ann#3", "1")])
-    )
+    sample = [Vote("ann#3", "1")]
+    assert rule.probability(sample) == pytest.approx(0.6)
+    assert rule.of_kind("rate").probability(sample) == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(
@@ -175,3 +182,42 @@ def test_rates_of_a_posterior_weigh_the_votes_too() -> None:
     assert result.answer == "1"
     spoken = [Vote(name, answer) for name, answer in said.items()]
     assert result.posterior == pytest.approx(rule.of_kind("rate").probability(spoken))
+
+
+@pytest.mark.parametrize(("strength", "asked"), [(None, (60, 60, 24)), (20.0, (60, 24, 21))])
+def test_a_cascade_does_live_what_it_did_on_the_records(
+    strength: float | None, asked: tuple[int, ...], tmp_path
+) -> None:
+    known = Reliabilities.measure(world(400, seed=5), strength=strength)
+    cascade = Cascade(AGENTS, 0.8, known)
+    Escalation(cascade).save(tmp_path)
+    replies = world(60, seed=6)
+    outcome = cascade.run(replies)
+    assert tuple(outcome.asked.sum(axis=0)) == asked
+    agents = [Agent(name) for name in replies.agents]
+    calls: list[str] = []
+    row = 0
+
+    def say(request) -> str:
+        calls.append(request.context.agent)
+        code = replies.answers[row, replies.agents.index(request.context.agent)]
+        return "I do not know." if code < 0 else f"The answer is {code}."
+
+    team = Team(agents, f"escalation:weights={tmp_path}", FunctionBackend(say),
+                routing=Routing(decision="never"))  # fmt: skip
+    for row in range(len(replies)):
+        # The world calls its kinds plain and rate.
+        question = "How many each?" if replies.kinds[row] == "rate" else "How many?"
+        calls.clear()
+        result = asyncio.run(team.solve(Task(question, f"q{row}")))
+        assert calls == [AGENTS[j] for j in np.flatnonzero(outcome.asked[row])]
+        right = [c for c, ok in zip(replies.answers[row], replies.correct[row], strict=True) if ok]
+        assert (result.answer in {str(code) for code in right}) == outcome.correct[row]
+
+
+def test_a_cascade_needs_its_agents(task, make_team) -> None:
+    with pytest.raises(ConfigError, match="either"):
+        Escalation()
+    cascade = search_cascades(world(100)).best(0.0)
+    with pytest.raises(ConfigError, match=cascade.order[0]):
+        Escalation(cascade).design(task, make_team(3))

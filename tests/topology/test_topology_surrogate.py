@@ -10,32 +10,33 @@ import torch
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
-from hyperagent.testing.world import World
-from hyperagent.topology import Designer
+from hyperagent.testing.world import World, WorldAgent
+from hyperagent.topology import Designer, designer
+from hyperagent.topology.calibration import calibration_error, spread
 from hyperagent.topology.candidates import portfolio, sub_hypergraphs
-from hyperagent.topology.collect import explore, race
-from hyperagent.topology.surrogate import Prediction, Surrogate, Training, calibration_error
+from hyperagent.topology.collect import explore, follow, race
+from hyperagent.topology.surrogate import Prediction, Surrogate, Training
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
-from hyperagent.topology.surrogate_net import SurrogateNet, lay_out
+from hyperagent.topology.surrogate_net import KINDS, Reader, SurrogateNet, lay_out
 
 WORLD = World(skills=4, copies=1, pairs=(1, 1))
-FEW = Training(members=3, steps=150)
+FEW = Training(members=3, steps=150, precisions=(8.0,))
 
 
 @pytest.fixture(scope="module")
 def learned():
-    tasks = {task.id: task for task in WORLD.tasks(700, 1)}
+    tasks = {task.id: task for task in WORLD.tasks(1500, 1)}
     graphs = portfolio(WORLD.agents)
     raced = race(graphs, [*tasks.values()], WORLD.execute, 200, price=0.25, scale=6000)
-    log = [*raced.outcomes, *explore(graphs["group"], [*tasks.values()], WORLD.execute, 700)]
+    log = [*raced.outcomes, *explore(graphs["role_cover"], [*tasks.values()], WORLD.execute, 1500)]
     fit = Surrogate.fit(log, tasks, WORLD.agents, training=FEW)
-    candidates = [*graphs.values(), *sub_hypergraphs(graphs["group"])]
-    return log, tasks, fit, candidates, graphs["group"]
+    candidates = [*graphs.values(), *sub_hypergraphs(graphs["role_cover"])]
+    return log, tasks, fit, candidates, graphs["role_cover"]
 
 
 def test_the_same_seed_gives_the_same_weights(learned) -> None:
     log, tasks, fit, _, _ = learned
-    small = Training(members=1, steps=20)
+    small = Training(members=2, steps=20)
     one, two = (
         Surrogate.fit(log, tasks, team, training=small, seed=3)
         for team in (WORLD.agents, WORLD.agents[::-1])
@@ -45,6 +46,18 @@ def test_the_same_seed_gives_the_same_weights(learned) -> None:
     other = Surrogate.fit(log, tasks, WORLD.agents, training=small, seed=4)
     assert not torch.equal(one.nets[0].need.weight, other.nets[0].need.weight)
     assert fit.ece is not None
+
+
+def test_it_can_read_questions_with_a_sentence_encoder(learned, sentence_model, tmp_path) -> None:
+    log, tasks, _, candidates, _ = learned
+    encoder = f"sentence:{sentence_model}"
+    small = Training(members=2, steps=20, encoder=encoder)
+    fit = Surrogate.fit(log[:300], tasks, WORLD.agents, training=small)
+    fit.save(tmp_path / "s.safetensors")
+    again, _ = Surrogate.load(tmp_path / "s.safetensors")
+    assert again.reader.encoder == encoder
+    one, two = (s.predict(WORLD.tasks(1, 5)[0], candidates).members for s in (fit, again))
+    assert np.array_equal(one, two)
 
 
 def test_it_tells_a_team_that_can_from_one_that_cannot(learned) -> None:
@@ -65,7 +78,7 @@ def test_equal_profiles_do_not_blind_it() -> None:
     tasks = {task.id: task for task in world.tasks(60, 1)}
     graphs = portfolio(world.agents)
     log = explore(graphs["role_cover"], [*tasks.values()], world.execute, 60)
-    fit = Surrogate.fit(log, tasks, world.blinded(), training=Training(members=1, steps=5))
+    fit = Surrogate.fit(log, tasks, world.blinded(), training=Training(members=2, steps=5))
     pair = [graphs["star"], graphs["complete"]]
     means = [fit.predict(task, pair).mean for task in world.tasks(40, 2)]
     assert np.mean([abs(a - b) > 1e-6 for a, b in means]) >= 0.95
@@ -100,6 +113,8 @@ def test_saving_keeps_every_choice(learned, tmp_path) -> None:
     for task in WORLD.tasks(30, 4):
         design = rule.design(task, WORLD.agents)
         assert design == again.design(task, WORLD.agents[::-1], seed=5)
+    named = designer(f"surrogate:weights={tmp_path / 'rule.safetensors'}")
+    assert named.design(task, WORLD.agents) == design
     (tmp_path / "torn").write_bytes((tmp_path / "rule.safetensors").read_bytes()[:5000])
     with pytest.raises(ConfigError, match="torn"):
         SurrogateDesigner.load(tmp_path / "torn")
@@ -125,6 +140,55 @@ def test_the_rule_stays_where_the_networks_disagree(learned) -> None:
     unsure = Prediction(np.array([[0.6, 0.3], [0.6, 1.0]]), np.ones(2))
     assert rule.scores(sure).argmax() == 1
     assert rule.scores(unsure).argmax() == 0
+
+
+def test_the_spread_is_the_standard_error_of_a_mean() -> None:
+    """For the mean of numbers, leaving out one of M parts in turn gives the textbook value."""
+    draw = np.random.default_rng(0)
+    parts = draw.normal(size=(10, 50))
+    left = np.array([np.delete(parts, m, axis=0).mean() for m in range(10)])
+    expected = parts.mean(axis=1).std(ddof=1) / 10**0.5
+    assert spread(left[:, None])[0] == pytest.approx(expected)
+
+
+def test_agents_of_one_kind_start_alike_and_others_do_not(learned) -> None:
+    world = World()
+    reader = Reader.fit([t.question for t in world.tasks(20)], world.agents)
+    assert reader.kinds().tolist() == [*range(6), *range(6)]
+    assert len(set(Reader.fit(["a", "b b"], world.blinded()).kinds())) == 12
+    many = [WorldAgent(f"x{i}", f"role {i}", f"Knows {i * 7919}.") for i in range(40)]
+    assert len(set(Reader.fit(["a", "b b"], many).kinds())) <= KINDS
+    net = SurrogateNet.for_team(reader)
+    with torch.no_grad():
+        able = torch.sigmoid(net.agent(reader.nodes([a.id for a in world.agents])))
+    assert torch.allclose(able[:6], able[6:], atol=1e-4)
+    assert torch.allclose(able[:6].diag(), torch.tensor(0.9526), atol=1e-3)
+    assert able[:6].sum() < 6 + 6 * 5 * 0.06
+
+
+def test_following_a_first_surrogate_finds_more_than_chance(learned) -> None:
+    _, _, fit, _, fixed = learned
+    tasks = WORLD.tasks(150, 6)
+    parts = sub_hypergraphs(fixed)
+    price = {"price": 0.25, "scale": 6000.0}
+    followed = follow(fit, parts, tasks, WORLD.execute, 150, **price)
+    random_parts = explore(fixed, tasks, WORLD.execute, 150)
+    means = [
+        np.mean([WORLD.reward(t, o.hypergraph, **price) for t, o in zip(tasks, log, strict=True)])
+        for log in (followed, random_parts)
+    ]
+    assert means[0] > means[1] + 0.1
+    assert followed == follow(fit, parts, tasks, WORLD.execute, 150, **price)
+
+
+def test_exploring_benches_one_most_often_and_never_runs_the_whole() -> None:
+    world = World()
+    anchor = portfolio(world.agents)["role_cover"]
+    log = explore(anchor, world.tasks(800, 1), world.execute, 800)
+    counts = np.bincount([len(o.hypergraph.seated()) for o in log], minlength=7)
+    assert counts[6] == 0
+    assert counts[5] == pytest.approx(800 * 16 / 31, abs=60)
+    assert counts[1] > 0
 
 
 def test_calibration_error_of_known_cases() -> None:

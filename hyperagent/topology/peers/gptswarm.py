@@ -14,8 +14,8 @@ from hyperagent.topology.peers.static import StaticArcs
 class GptSwarm(StaticArcs):
     """One probability for each directed edge between agents, learned by REINFORCE.
 
-    The reward is correctness alone; tokens have no price. The topology does not depend on the
-    task.
+    The reward is correctness alone; tokens have no price, so that nothing speaks against an arc
+    that does no harm: its probability drifts. The topology does not depend on the task.
 
     What differs from the original: its nodes are operations inside agents and the prompts of
     nodes can be optimised too; here a node is an agent. Its learned order of the nodes, an option

@@ -69,7 +69,7 @@ class StaticArcs:
         *,
         seed: int | None = None,
     ) -> Tensor:
-        """Exact log-probability of a hypergraph, whatever the task and the seed; scalar, float64."""
+        """Exact log-probability of a hypergraph, whatever the task; scalar, float64."""
         return self.policy(agents).log_prob_of(hypergraph)
 
     def policy(self, agents: Sequence[AgentLike]) -> ArcDistribution:

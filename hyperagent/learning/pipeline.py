@@ -1,0 +1,364 @@
+"""From a data set and a team to a learned policy: measure, race, explore, learn, judge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from hyperagent import tasks
+from hyperagent.bench import facts
+from hyperagent.bench.plan import config_hash, describe
+from hyperagent.bench.progress import Progress, Silent
+from hyperagent.bench.store import RunFolder, open_folder
+from hyperagent.errors import ConfigError
+from hyperagent.hypergraph import Hypergraph
+from hyperagent.learning.events import ScalarLog
+from hyperagent.learning.execution import Executions, TeamExecutor
+from hyperagent.learning.plan import DEFAULT_PRICE, MEASURED, LearnPlan, divide
+from hyperagent.learning.policies import Lesson, make_policy
+from hyperagent.llm import Allowance, CacheStore, Limiter, Prices, RetryPolicy
+from hyperagent.tasks import TaskSet
+from hyperagent.team import Team
+from hyperagent.topology.candidates import portfolio
+from hyperagent.topology.collect import explore, race
+from hyperagent.topology.design import Designer
+from hyperagent.topology.learned import FORMAT, POLICY_FILE, team_record
+from hyperagent.topology.outcomes import Execute, Outcome, OutcomeLog
+from hyperagent.topology.verdict import Verdict, judge
+
+_TEAMS = {"number": "math", "text": "math", "choice": "knowledge", "code": "code"}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came out of a learning run.
+
+    Attributes
+    ----------
+    policy : str
+        Kind that was learned.
+    fixed : str
+        Name of the best fixed topology.
+    verdict : Verdict or None
+        Of the guard; None for a constant policy.
+    price, scale : float
+        Correctness that `scale` tokens are worth, and those tokens.
+    executions, failed : int
+        All executions, and those of this start that failed.
+    tokens : int
+        Of all executions, each counted as if it had been made alone.
+    paid_tokens, paid_calls : int
+        Really paid for, by all starts together: shared and replayed calls are in neither.
+    validation : dict
+        ``"learned"`` and ``"fixed"`` to mean ``correct`` and ``tokens``; empty for a constant.
+    split : str
+        ``data set/split`` that was learned from.
+    path : str
+        Folder of the policy.
+    """
+
+    policy: str
+    fixed: str
+    verdict: Verdict | None
+    price: float
+    scale: float
+    executions: int
+    failed: int
+    tokens: int
+    paid_tokens: int
+    paid_calls: int
+    validation: dict[str, dict[str, float]]
+    split: str
+    path: str
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the learned policy is used, and not the best fixed topology."""
+        return self.verdict is not None and self.verdict.shipped
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary, ready for `json.dumps`."""
+        return asdict(self) | {"shipped": self.shipped}
+
+
+def learn(
+    plan: LearnPlan,
+    *,
+    out: str | os.PathLike[str],
+    resume: bool = False,
+    team: Team | str | None = None,
+    backend: str | None = None,
+    progress: Progress | None = None,
+    calls: str | os.PathLike[str] | None = None,
+    backend_options: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    prices: Prices | None = None,
+    limiter: Limiter | None = None,
+    retry: RetryPolicy | None = None,
+) -> Learned:
+    """Learn a policy, or go on learning it, and write it to a folder.
+
+    Equal plans, teams and replies give equal files ``policy.json``, ``outcomes.jsonl`` and
+    weights, byte for byte, however often the run was stopped.
+
+    Parameters
+    ----------
+    plan : LearnPlan
+    out : path
+        Folder of the policy; ``learned:OUT`` is the designer in it.
+    resume : bool
+        Go on with the run in `out`. Without it, `out` must not hold a run.
+    team : Team or str, optional
+        Or a team file or its name; by default the package's team for the kind of task. A `Team` is
+        not closed.
+    backend : str, optional
+        Model of the agents that name none, where `team` is not a `Team`.
+    progress : Progress, optional
+    calls : path, optional
+        Replies to use and to add to, in place of ``replies.sqlite`` in `out`.
+    backend_options, prices, limiter, retry : optional
+        As in `Team`, where `team` is not one.
+    data_dir, download : optional
+        As in `hyperagent.tasks.load`.
+
+    Raises
+    ------
+    ConfigError
+        If a name or setting cannot be used.
+    RunError
+        If the folder cannot be used, or executions keep failing.
+    BudgetExceeded
+        If ``plan.spend_tokens`` are spent. The folder can be resumed with more.
+    BackendError
+        If every further call would fail the same way. The folder can be resumed.
+    """
+    progress = progress or Silent()
+    options = dict(backend_options or {})
+    loaded = tasks.load(plan.task, _split(plan), data_dir=data_dir, download=download)
+    own = not isinstance(team, Team)
+    if not isinstance(team, Team):
+        if data_dir is not None:
+            options.setdefault("data_dir", data_dir)
+        if not loaded.tasks:
+            raise ConfigError(f"data set {plan.task!r} has no questions in this split")
+        team = Team.from_config(
+            team or _TEAMS[loaded.tasks[0].kind],
+            backend=backend,
+            backend_options=options or None,
+            prices=prices,
+            limiter=limiter,
+            retry=retry,
+        )
+    try:
+        run = _Run(plan, team, loaded, progress, calls)
+        config = {**plan.decisive(), "split": loaded.split, "members": describe(team)}
+        with closing(
+            open_folder(
+                out,
+                config={"hash": config_hash(config), **config},
+                meta=facts.meta(plan, loaded, run.train + run.validation),
+                resume=resume,
+                secrets=facts.secrets(options),
+            )
+        ) as folder:
+            return run.finish(folder)
+    finally:
+        progress.close()
+        if own:
+            team.close()
+
+
+def _split(plan: LearnPlan) -> str:
+    if plan.split is not None:
+        return plan.split
+    return "train" if "train" in tasks.data_sets.get(plan.task).splits else "test"
+
+
+class _Run:
+    """One start of a learning run."""
+
+    def __init__(
+        self,
+        plan: LearnPlan,
+        team: Team,
+        loaded: TaskSet,
+        progress: Progress,
+        calls: str | os.PathLike[str] | None,
+    ) -> None:
+        self.plan, self.team, self.loaded = plan, team, loaded
+        self.progress, self.calls = progress, calls
+        # A replay knows only some questions.
+        counts = [c for b in team.backends.values() if (c := getattr(b, "samples", None))]
+        able = [task for task in loaded if all(count(task.id) for count in counts)]
+        parts = tasks.split_by_hash(able)
+        self.train = tuple(parts["train"][: plan.limit])
+        self.validation = tuple(parts["validation"][: plan.limit])
+        self.agents = tuple(team.agents.values())
+        self.topologies = portfolio(self.agents, plan.anchors)
+        if len(self.train) < MEASURED or len(self.validation) < 2:
+            raise ConfigError(
+                f"{loaded.name}/{loaded.split} has {len(self.train)} questions to learn from and "
+                f"{len(self.validation)} to validate on, which is too few"
+            )
+        self.shares = divide(plan, len(self.topologies), len(self.validation))
+        self.validation = self.validation[: self.shares.validation or None]
+
+    def finish(self, folder: RunFolder) -> Learned:
+        """Run all stages and write the policy."""
+        plan, self.folder = self.plan, folder
+        allowance = Allowance(tokens=plan.spend_tokens)
+        allowance.spent.tokens = folder.tally.charged
+        store = CacheStore(folder.replies if self.calls is None else Path(self.calls))
+        with (
+            closing(store),
+            OutcomeLog(folder.path / "outcomes.jsonl") as log,
+            closing(ScalarLog(folder.path)) as scalars,
+        ):
+            self.scalars = scalars
+            executor = TeamExecutor(
+                self.team, folder, self.loaded.scorers, store=store, allowance=allowance
+            )
+            self.executions = Executions(
+                log,
+                executor,
+                seed=plan.seed,
+                concurrency=plan.concurrency,
+                progress=self.progress,
+                on_outcome=lambda number, outcome: scalars.add(
+                    "executions", number, {"correct": outcome.correct, "tokens": outcome.tokens}
+                ),
+            )
+            best, price, scale = self._best_fixed()
+            fixed = self.topologies[best]
+            designer: Designer | None = None
+            if plan.policy != "constant":
+                lesson = self._lesson(fixed, price, scale)
+                designer, price = make_policy(plan.policy, lesson)
+            learned, rivals = self._validate(designer, fixed)
+            verdict = judge(learned, rivals, price=price, scale=scale) if designer else None
+            if verdict is not None:
+                scalars.add(
+                    "validation", 0,
+                    {"difference": verdict.difference, "low": verdict.low, "high": verdict.high,
+                     "tokens_ratio": verdict.tokens_ratio},
+                )  # fmt: skip
+            # Replays of recorded replies are on the ledger, but nobody is paid for them.
+            free = not any(getattr(b, "cacheable", True) for b in self.team.backends.values())
+            paid = (0, 0) if free else (folder.tally.tokens, folder.tally.calls)
+            done = Learned(
+                plan.policy, best, verdict, price, scale, len(log), executor.failed,
+                int(fsum(o.tokens for o in log)), *paid,
+                {"learned": _means(learned), "fixed": _means(rivals)} if designer else {},
+                f"{self.loaded.name}/{self.loaded.split}", folder.path.name,
+            )  # fmt: skip
+            folder.write(POLICY_FILE, self._policy(done, fixed, log))
+            folder.write("learned.json", done.to_json())
+            return done
+
+    def _best_fixed(self) -> tuple[str, float, float]:
+        """Name of the best fixed topology, price and scale of tokens."""
+        plan, few = self.plan, self.train[:MEASURED]
+
+        def measure(execute: Execute) -> dict[str, list[Outcome]]:
+            return {
+                name: [execute(task, graph, plan.seed) for task in few]
+                for name, graph in self.topologies.items()
+            }
+
+        measured = self.executions.run(measure, self.shares.measure, "measure")
+        tokens = {name: _means(outcomes)["tokens"] for name, outcomes in measured.items()}
+        scale = min(tokens.values())
+        price = DEFAULT_PRICE if plan.price is None else plan.price
+        entrants = self.topologies
+        if plan.budget_tokens is not None:
+            price = 0.0
+            entrants = {n: g for n, g in entrants.items() if tokens[n] <= plan.budget_tokens}
+            if not entrants:
+                raise ConfigError(
+                    f"a budget of {plan.budget_tokens:,} tokens a question is too small: the "
+                    f"cheapest fixed topology took {scale:,.0f}"
+                )
+        found = self.executions.run(
+            lambda execute: race(
+                entrants, self.train, execute, self.shares.race,
+                price=price, scale=scale, seed=plan.seed,
+            ),
+            self.shares.race,
+            "race",
+        )  # fmt: skip
+        return found.best, price, scale
+
+    def _lesson(self, fixed: Hypergraph, price: float, scale: float) -> Lesson:
+        """Explore, and put together what a policy is learned from."""
+        lesson = Lesson(
+            agents=self.agents, train=self.train, validation=self.validation, fixed=fixed,
+            topologies=tuple(self.topologies.values()), price=price, scale=scale,
+            budget=self.plan.budget_tokens, seed=self.plan.seed, folder=self.folder,
+            scalars=self.scalars, executions=self.executions, refine=self.shares.refine,
+        )  # fmt: skip
+        self.executions.run(
+            lambda execute: explore(
+                lesson.anchor, self.train, execute, self.shares.explore,
+                size=lesson.size, seed=self.plan.seed,
+            ),
+            self.shares.explore,
+            "explore",
+        )  # fmt: skip
+        return lesson
+
+    def _validate(
+        self, designer: Designer | None, fixed: Hypergraph
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        """Outcomes of the learned and of the fixed topology on the validation questions."""
+        if designer is None:
+            return [], []
+        seed = self.plan.seed
+        designs = [
+            designer.design(task, self.agents, seed=seed).hypergraph for task in self.validation
+        ]
+
+        def both(execute: Execute) -> tuple[list[Outcome], list[Outcome]]:
+            ours, theirs = [], []
+            for task, graph in zip(self.validation, designs, strict=True):
+                theirs.append(execute(task, fixed, seed))
+                same = graph.digest() == fixed.digest()
+                ours.append(theirs[-1] if same else execute(task, graph, seed))
+            return ours, theirs
+
+        distinct = sum(graph.digest() != fixed.digest() for graph in designs)
+        return self.executions.run(both, len(designs) + distinct, "validation")
+
+    def _policy(self, done: Learned, fixed: Hypergraph, log: OutcomeLog) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "policy": done.policy,
+            "shipped": done.shipped,
+            "fixed": {"name": done.fixed, "hypergraph": fixed.canonical().to_hif()},
+            "team": team_record(self.agents),
+            "task": done.split,
+            "seed": self.plan.seed,
+            "budget_tokens": self.plan.budget_tokens,
+            "price": done.price,
+            "scale": done.scale,
+            "verdict": None if done.verdict is None else asdict(done.verdict),
+            "validation": done.validation,
+            "outcomes": {
+                "count": len(log),
+                "sha256": sha256(log.path.read_bytes()).hexdigest(),
+            },
+        }
+
+
+def _means(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    count = len(outcomes)
+    return {
+        "correct": fsum(outcome.correct for outcome in outcomes) / count,
+        "tokens": fsum(outcome.tokens for outcome in outcomes) / count,
+    }

@@ -1,0 +1,60 @@
+"""The price of tokens that a token budget stands for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+
+from hyperagent.topology.design import TaskLike
+from hyperagent.topology.surrogate_designer import SurrogateDesigner
+
+STEPS = 40
+HIGHEST = 2.0**20
+
+
+def price_for_budget(
+    designer: SurrogateDesigner, tasks: Sequence[TaskLike], budget: float
+) -> float:
+    r"""The smallest price at which the designer is expected to keep a budget.
+
+    It is the multiplier :math:`\lambda` of the constraint :math:`E[\hat\tau] \le B`: mean expected
+    tokens never rise with the price, so that bisection finds it.
+
+    Parameters
+    ----------
+    designer : SurrogateDesigner
+        Its own price is not looked at. Its fixed topology is known to keep the budget: if it is
+        expected to take more, that is the surrogate's error, and the others may take as much.
+    tasks : sequence of TaskLike
+        Questions over which the mean is taken.
+    budget : float
+        Tokens a question.
+
+    Returns
+    -------
+    float
+        0 if the budget does not bind.
+    """
+    predicted = [designer.surrogate.predict(task, designer.candidates) for task in tasks]
+    budget = max(budget, float(np.mean([p.tokens[0] for p in predicted])))
+    trial = copy.copy(designer)
+
+    def mean_tokens(price: float) -> float:
+        trial.price = price
+        return float(np.mean([p.tokens[int(trial.scores(p).argmax())] for p in predicted]))
+
+    if mean_tokens(0.0) <= budget:
+        return 0.0
+    low, high = 0.0, 2.0**-10
+    # At a price that is high enough, nothing dearer than the fixed topology is chosen.
+    while mean_tokens(high) > budget and high < HIGHEST:
+        low, high = high, 2 * high
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        if mean_tokens(middle) > budget:
+            low = middle
+        else:
+            high = middle
+    return high
