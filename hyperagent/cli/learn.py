@@ -77,6 +77,11 @@ def learn(
         typer.Option("--anchor", metavar="NAME", help="Fixed topology to start from, in place of "
                      "the usual ones; repeat for more."),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", metavar="SPEC", help="How questions are read: hashing (default), "
+                     "sentence:FOLDER or openai:MODEL[@URL]."),
+    ] = None,
     seed: Seed = None,
     concurrency: Annotated[
         int | None,
@@ -119,6 +124,7 @@ def learn(
     )  # fmt: skip
     given = {
         "executions": executions, "split": split, "limit": limit, "anchors": anchor or None,
+        "encoder": encoder,
     }  # fmt: skip
     plan = LearnPlan(
         task, policy=policy, budget_tokens=budget_tokens, price=price, seed=resolved.values.seed,

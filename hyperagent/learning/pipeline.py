@@ -28,6 +28,7 @@ from hyperagent.team import Team
 from hyperagent.topology.candidates import portfolio
 from hyperagent.topology.collect import explore, race
 from hyperagent.topology.design import Designer
+from hyperagent.topology.encoders import text_encoder
 from hyperagent.topology.learned import FORMAT, POLICY_FILE, team_record
 from hyperagent.topology.outcomes import Execute, Outcome, OutcomeLog
 from hyperagent.topology.verdict import Verdict, judge
@@ -201,6 +202,8 @@ class _Run:
         self.train = tuple(parts["train"][: plan.limit])
         self.validation = tuple(parts["validation"][: plan.limit])
         self.agents = tuple(team.agents.values())
+        # Before anything is paid for: a spec that cannot be used ends the run here.
+        text_encoder(plan.encoder)
         self.topologies = portfolio(self.agents, plan.anchors)
         if len(self.train) < MEASURED or len(self.validation) < 2:
             raise ConfigError(
@@ -302,6 +305,7 @@ class _Run:
             topologies=tuple(self.topologies.values()), price=price, scale=scale,
             budget=self.plan.budget_tokens, seed=self.plan.seed, folder=self.folder,
             scalars=self.scalars, executions=self.executions, refine=self.shares.refine,
+            encoder=self.plan.encoder,
         )  # fmt: skip
         self.executions.run(
             lambda execute: explore(

@@ -52,6 +52,8 @@ class LearnPlan:
         The portfolio of fixed topologies.
     spend_tokens : int, optional
         Paid tokens that the run must not pass, all its starts together.
+    encoder : str
+        Reads the questions for the surrogate, see `hyperagent.topology.text_encoder`.
     """
 
     task: str
@@ -65,6 +67,7 @@ class LearnPlan:
     concurrency: int = 8
     anchors: tuple[str, ...] = PORTFOLIO
     spend_tokens: int | None = None
+    encoder: str = "hashing"
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

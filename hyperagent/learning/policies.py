@@ -26,7 +26,7 @@ from hyperagent.topology.learned import FILES
 from hyperagent.topology.outcomes import Outcome
 from hyperagent.topology.paper import PaperDesigner
 from hyperagent.topology.rloo import rloo
-from hyperagent.topology.surrogate import Surrogate
+from hyperagent.topology.surrogate import Surrogate, Training
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
 from hyperagent.topology.vae import VaeDesigner
 
@@ -57,6 +57,8 @@ class Lesson:
     executions : Executions
     refine : int
         On-policy executions.
+    encoder : str
+        Of the questions.
     """
 
     agents: tuple[Agent, ...]
@@ -72,6 +74,7 @@ class Lesson:
     scalars: ScalarLog
     executions: Executions
     refine: int
+    encoder: str = "hashing"
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -80,10 +83,10 @@ class Lesson:
 
     @cached_property
     def anchor(self) -> Hypergraph:
-        """The topology whose parts are tried: the fixed one, unless it is of a single agent."""
-        if len(_agents_of(self.fixed)) > 1:
-            return self.fixed
-        return max(self.topologies, key=lambda graph: len(_agents_of(graph)))
+        """The topology whose parts are tried: one that seats as many agents as any, the fixed one
+        if it does. A cheap fixed topology has too few parts to find a better one among them."""
+        ranked = [self.fixed, *self.topologies]
+        return max(ranked, key=lambda graph: len(_agents_of(graph)))
 
     @cached_property
     def size(self) -> int:
@@ -139,6 +142,7 @@ def _surrogate(lesson: Lesson) -> SurrogateDesigner:
             lesson.outcomes,
             {task.id: task for task in lesson.train},
             lesson.agents,
+            training=Training(encoder=lesson.encoder),
             seed=lesson.seed,
         )
         chooser = SurrogateDesigner(

@@ -33,6 +33,7 @@ from hyperagent.topology.objective import (
 )
 from hyperagent.topology.plan_net import Gaussian
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
+from hyperagent.topology.threads import one_thread
 from hyperagent.topology.vae import Imitation, Known, VaeDesigner, task_rows
 
 Targets = Sequence[tuple[Hypergraph, float]]
@@ -143,6 +144,7 @@ def good_targets(
     return tuple(found)
 
 
+@one_thread()
 def distil(
     designer: VaeDesigner,
     tasks: Sequence[TaskLike],

@@ -27,6 +27,7 @@ from hyperagent.topology.objective import (
 from hyperagent.topology.outcomes import Execute, Outcome
 from hyperagent.topology.slots import SlotDistribution, log_probs
 from hyperagent.topology.surrogate import Surrogate
+from hyperagent.topology.threads import one_thread
 from hyperagent.topology.vae import VaeDesigner, task_rows
 
 Report = Callable[[int, dict[str, float]], None]
@@ -164,24 +165,29 @@ def rloo(
         asked, queue = queue[:batch], queue[batch:]
         each = [i for i in asked for _ in range(samples)]
         noise = torch.randn(len(each), designer.net.latent, generator=generator)
-        policies = designer.policies(team, rows[each], noise)
+        with one_thread():
+            policies = designer.policies(team, rows[each], noise)
         graphs = [policy.sample(generator) for policy in policies]
         real = torch.randperm(len(each), generator=generator)[:spent].sort().values.tolist()
-        outcomes = [execute(tasks[each[i]], graphs[i], _seed(seed, len(done) + n))
-                    for n, i in enumerate(real)]  # fmt: skip
+        # An execution may need its threads.
+        outcomes = [
+            execute(tasks[each[i]], graphs[i], _seed(seed, len(done) + n))
+            for n, i in enumerate(real)
+        ]
         done += outcomes
-        correct, tokens = _valued(
-            [tasks[i] for i in asked], graphs, surrogate, dict(zip(real, outcomes, strict=True))
-        )
-        costs = tokens.view(batch, samples) / scale
-        advantages = rloo_advantages(correct.view(batch, samples), costs, price=price)
-        loss = policy_loss(log_probs(policies, graphs).view(batch, samples), advantages)
-        if training.credit:
-            loss = loss + training.credit * _credits(policies, graphs, advantages) / len(each)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(designer.net.parameters(), 1.0)
-        optimizer.step()
+        with one_thread():
+            correct, tokens = _valued(
+                [tasks[i] for i in asked], graphs, surrogate, dict(zip(real, outcomes, strict=True))
+            )
+            costs = tokens.view(batch, samples) / scale
+            advantages = rloo_advantages(correct.view(batch, samples), costs, price=price)
+            loss = policy_loss(log_probs(policies, graphs).view(batch, samples), advantages)
+            if training.credit:
+                loss = loss + training.credit * _credits(policies, graphs, advantages) / len(each)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(designer.net.parameters(), 1.0)
+            optimizer.step()
         mean = tokens.mean().item()
         if report is not None:
             reward = correct.mean().item() - price * mean / scale

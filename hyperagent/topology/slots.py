@@ -287,7 +287,7 @@ def _onto(log_q: Tensor, nothing: Tensor) -> Tensor:
     Tensor, shape (...)
     """
     edges, slots = log_q.shape[-2:]
-    sizes, terms = _sizes(edges, slots), sum_terms(edges, slots)
+    terms = sum_terms(edges, slots)
     if terms > MAX_TERMS:
         raise HyperagentError(
             f"the exact probability of {edges} groups in {slots} slots is a sum of {terms} "
@@ -297,15 +297,13 @@ def _onto(log_q: Tensor, nothing: Tensor) -> Tensor:
         # prod (1 - p + q) - prod (1 - p), without its cancellation where q is small.
         ratio = softplus(log_q[..., 0, :] - nothing).sum(-1)
         return nothing.sum(-1) + ratio + torch.log(-torch.expm1(-ratio))
-    inside, without, count = _subsets(edges)
-    sums = log_q.new_full((*log_q.shape[:-2], len(count)), -torch.inf)
+    sums = log_q.new_full((*log_q.shape[:-2], 1 << edges), -torch.inf)
     sums[..., 0] = 0.0
-    for m, (least, most) in enumerate(sizes):
-        band = ((count >= least) & (count <= most)).nonzero().squeeze(1)
-        mine = log_q[..., None, :, m].masked_fill(~inside[band], -torch.inf)
+    for m, (band, outside, without) in enumerate(_steps(edges, slots)):
+        mine = log_q[..., None, :, m].masked_fill(outside, -torch.inf)
         stay = sums[..., band].unsqueeze(-1)
         closed = stay + nothing[..., m, None, None]
-        ways = torch.cat([closed, stay + mine, sums[..., without[band]] + mine], -1)
+        ways = torch.cat([closed, stay + mine, sums[..., without] + mine], -1)
         sums = torch.full_like(sums, -torch.inf).index_copy(-1, band, ways.logsumexp(-1))
     return sums[..., -1]
 
@@ -324,17 +322,24 @@ def _sizes(edges: int, slots: int) -> list[tuple[int, int]]:
     return [(max(0, edges - slots + m), min(edges, m)) for m in range(1, slots + 1)]
 
 
-@lru_cache(maxsize=32)
-def _subsets(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """All subsets of n groups as bit masks.
+# Few, as the largest takes 40 MB.
+@lru_cache(maxsize=8)
+def _steps(edges: int, slots: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """For each slot the sets of groups, as bit masks, that can stand after it.
 
     Returns
     -------
-    inside : bool, (2^n, n), whether the group is in the subset
-    without : int64, (2^n, n), the subset less the group
-    count : int64, (2^n,), its size
+    list, length M, of
+        band : int64, (B,), the sets
+        outside : bool, (B, E), whether the group is not in the set
+        without : int64, (B, E), the set less the group
     """
-    masks = torch.arange(1 << n)
-    bits = 1 << torch.arange(n)
+    masks = torch.arange(1 << edges)
+    bits = 1 << torch.arange(edges)
     inside = (masks.unsqueeze(1) & bits) > 0
-    return inside, masks.unsqueeze(1) & ~bits, inside.sum(1)
+    count, without = inside.sum(1), masks.unsqueeze(1) & ~bits
+    bands = [
+        ((count >= least) & (count <= most)).nonzero().squeeze(1)
+        for least, most in _sizes(edges, slots)
+    ]
+    return [(band, ~inside[band], without[band]) for band in bands]

@@ -47,8 +47,8 @@ class Training:
         Peak learning rate of Adam (one cosine to zero).
     precisions : tuple of float
         Of the Gaussian prior on the weights that read text, around where they start. The
-        smallest is taken whose calibrated log loss on unseen tasks is within a standard error
-        of the best: a strong prior hides how tasks differ, and the choice is cautious already.
+        smallest is taken whose calibrated log loss on unseen tasks is not significantly (2
+        standard errors) above the best: a strong prior hides how tasks differ.
     encoder : str
         Reads the questions: ``"hashing"``, ``"sentence:FOLDER"`` or ``"openai:MODEL@URL"``.
     """
@@ -173,7 +173,7 @@ class Surrogate:
         correct = rows.correct.double().numpy()
         losses = [_calibrated_losses(rows.unseen(nets, fold), correct) for nets in tried]
         best = min(losses, key=np.mean)
-        margin = [(x - best).mean() - (x - best).std() / len(x) ** 0.5 for x in losses]
+        margin = [(x - best).mean() - 2 * (x - best).std() / len(x) ** 0.5 for x in losses]
         nets = tried[next(i for i, value in enumerate(margin) if value <= 0)]
         made = cls(rows.reader, nets, training)
         made._calibrate(rows, fold)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hyperagent.learning import LearnPlan, policies
 from hyperagent.llm import ChatRequest, FunctionBackend
 from hyperagent.team import Agent, Team
+from hyperagent.topology.distil import distil
 from hyperagent.topology.surrogate import Surrogate, Training
 
 ANCHORS = ("single", "pair", "group")
@@ -83,6 +85,7 @@ def hurry() -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for one test."""
     monkeypatch.setattr(policies, "Surrogate", QuickSurrogate)
+    monkeypatch.setattr(policies, "distil", partial(distil, epochs=3))
 
 
 @pytest.fixture

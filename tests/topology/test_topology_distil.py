@@ -108,6 +108,21 @@ def test_the_same_seed_gives_the_same_bytes_and_a_stopped_run_goes_on(tmp_path) 
         run(tmp_path)
 
 
+def test_the_number_of_threads_does_not_matter() -> None:
+    tasks, found = WORLD.tasks(32, 1), []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            vae = VaeDesigner()
+            distil(vae, tasks, WORLD.agents, oracles(tasks), epochs=3)
+            found.append(weights(vae))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
+
+
 def test_the_order_of_the_agents_does_not_matter() -> None:
     tasks, found = WORLD.tasks(8, 1), []
     for agents in (WORLD.agents, WORLD.agents[::-1]):
