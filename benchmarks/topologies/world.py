@@ -2,7 +2,7 @@
 
 Run from the root of the repository:
 
-    python benchmarks/topologies/world.py --seeds 5 --executions 320 1280 5120
+    python benchmarks/topologies/world.py --seeds 5 --first-seed 5 --executions 5120 320 1280
 
 Every execution counts: the race over the portfolio, the exploration and the validation of the
 guard. Held-out tasks are scored with the exact expectation of the world, so that only the choice

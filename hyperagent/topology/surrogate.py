@@ -58,7 +58,7 @@ class Training:
     steps: int = 400
     batch: int = 128
     rate: float = 0.02
-    precisions: tuple[float, ...] = (4.0, 32.0)
+    precisions: tuple[float, ...] = (4.0,)
     encoder: str = "hashing"
 
     def __post_init__(self) -> None:
