@@ -32,8 +32,8 @@ def table(results: Sequence[dict], price: float, scale: float, tests: int) -> st
     text = [
         "# The surrogate designer in the simulated world\n",
         "`python benchmarks/topologies/world.py`. A simulation, not LLMs. Means over "
-        f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}) with 95 % t intervals; {tests} held-out tasks a seed, scored exactly; "
-        f"reward = success - {price} tokens / {scale:.0f}.\n",
+        f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}) with 95 % t intervals; {tests} held-out "
+        f"tasks a seed, scored exactly; reward = success - {price} tokens / {scale:.0f}.\n",
         *_bars(results),
     ]
     for executions in sorted({r["executions_asked"] for r in results}):
