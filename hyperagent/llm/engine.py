@@ -80,9 +80,13 @@ def start(
     for name, setting in settings.items():
         setattr(params, name, setting)
     try:
-        return xllamacpp.Server(params)
+        engine = xllamacpp.Server(params)
     except RuntimeError:
         raise NotFound(
             f"gguf:{path}: llama.cpp cannot load this file of {path.stat().st_size:,} bytes; it is "
             "incomplete, damaged, or of a kind that the installed xllamacpp does not know"
         ) from None
+    # An engine that is freed before its loop runs waits for ever for a thread that has missed the
+    # signal. A token that was answered shows that the loop runs.
+    engine.handle_completions({"prompt": "a", "n_predict": 0})
+    return engine
