@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +52,6 @@ def study(
     name: str, seeds: int, executions: int, limit: int, out: Path, resume: bool
 ) -> tuple[str, dict[str, Any] | str]:
     """Learn `seeds` policies on a set and test all rows; or say why it is left out."""
-    began = time.process_time()
     try:
         tasks.load(name, "test", limit=1)
     except DataError as error:
@@ -77,7 +75,6 @@ def study(
                 )
             )
         rows.append(Row(topology=f"learned:{folder}", label=f"learned, seed {seed}", seeds=1))
-    learning = time.process_time() - began
     rows += [Row(topology=anchor, seeds=1) for anchor in FIXED[1:]]
     rows += [
         Row(topology=f"self_consistency:k={k}", temperature=SAMPLED, label=f"{k} samples", seeds=3)
@@ -108,8 +105,6 @@ def study(
         "table": summary.to_json(),
         "markdown": to_markdown(summary),
         "against": against(summary, folder, [run.fixed for run in learned]),
-        "learning_cpu_seconds": round(learning, 1),
-        "cpu_seconds": round(time.process_time() - began, 1),
     }
     return name, found
 
@@ -184,7 +179,7 @@ def markdown(results: dict[str, Any]) -> str:
         paid = sum(run["paid_tokens"] for run in found["learned"])
         lines += ["", f"## {name}", "", found["markdown"].strip(), ""]
         lines += [
-            f"Learning: {paid:,} tokens really paid, {found['learning_cpu_seconds']:.0f} s CPU.",
+            f"Learning: {paid:,} tokens really paid.",
             "",
             *(
                 f"- seed {k}: {run['verdict']['reason'] if run['verdict'] else 'constant'}"
