@@ -28,6 +28,7 @@ from hyperagent.topology.calibration import (
 from hyperagent.topology.design import AgentLike, TaskLike
 from hyperagent.topology.outcomes import Outcome
 from hyperagent.topology.surrogate_net import Layout, Reader, SurrogateNet, lay_out
+from hyperagent.topology.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Surrogate:
         self.temperature, self.scale, self.ece = temperature, scale, ece
 
     @classmethod
+    @one_thread()
     def fit(
         cls,
         outcomes: Sequence[Outcome],
