@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ class HashingEncoder:
         return encode_texts(texts)
 
 
-class _Remembering:
+class _Remembering(ABC):
     """Asks for every text once and fits the rows to the width that designers expect."""
 
     name: str
@@ -55,8 +56,9 @@ class _Remembering:
             self._known |= zip(part, to_width(self._embed(part)), strict=True)
         return np.stack([self._known[t] for t in texts]) if texts else np.zeros((0, DIM), "float32")
 
+    @abstractmethod
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
-        raise NotImplementedError
+        """Vectors of any width, shape (n_texts, d)."""
 
 
 class SentenceEncoder(_Remembering):
