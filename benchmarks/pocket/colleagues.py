@@ -44,7 +44,7 @@ class Colleagues:
         boards: Path,
         skills: tuple[str, ...] = (),
         shares: dict[str, float] = SHARES,
-        focus: float = 0.8,
+        focus: float = 0.95,
     ) -> None:
         self.words, self.shares, self.focus = words, shares, focus
         self.problems = read(boards)

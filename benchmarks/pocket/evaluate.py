@@ -23,6 +23,7 @@ from hyperagent.bench.statistics import wilson
 from hyperagent.errors import DataError
 from hyperagent.llm import Backend, ChatReply, ChatRequest, Message, backend
 from hyperagent.tasks import Task, equal, load
+from hyperagent.tasks.wordproblems import SKILLS, stream
 from hyperagent.team.note import Note, parse_note
 
 SETS = ("wordproblems", "multiarith", "svamp", "asdiv", "gsm8k")
@@ -97,16 +98,41 @@ async def sets(model: Backend, names: Sequence[str], limit: int | None) -> dict[
         if name == "wordproblems":
             groups: dict[str, list[bool]] = defaultdict(list)
             for task, hit in zip(tasks, hits, strict=True):
-                for key in ("steps", "level", "skill"):
+                for key in ("steps", "level"):
                     groups[f"{key} {task.meta[key]}"].append(hit)
                 if task.meta["steps"] <= 4:
                     groups["steps 1-2" if task.meta["steps"] <= 2 else "steps 3-4"].append(hit)
-            # Question by question, so that models can be compared in pairs.
-            found[name]["by"] = {
-                key: shown(value) | {"hits": "".join("01"[hit] for hit in value)}
-                for key, value in sorted(groups.items())
-            }
+            found[name]["by"] = {key: shown(value) for key, value in sorted(groups.items())}
         print(name, json.dumps({k: v for k, v in found[name].items() if k != "by"}), flush=True)
+    return found
+
+
+async def skills(model: Backend, count: int) -> dict[str, Any]:
+    """Accuracy by skill: `count` problems of each, one to four calculations, on held-out frames.
+
+    Parameters
+    ----------
+    model : Backend
+    count : int
+
+    Returns
+    -------
+    dict
+        By skill the `shown` figures and ``hits``, the outcomes question by question, so that
+        models can be compared in pairs.
+    """
+    chosen: dict[str, list[Task]] = {skill: [] for skill in SKILLS}
+    for task in stream(split="test", seed=1, steps=range(1, 5)):
+        if len(chosen[task.meta["skill"]]) < count:
+            chosen[task.meta["skill"]].append(task)
+        elif all(len(tasks) == count for tasks in chosen.values()):
+            break
+    found = {}
+    for skill, tasks in chosen.items():
+        notes = await alone(model, tasks)
+        hits = [right(note, task) for note, task in zip(notes, tasks, strict=True)]
+        found[skill] = shown(hits) | {"hits": "".join("01"[hit] for hit in hits)}
+    print("skills", {skill: score["accuracy"] for skill, score in found.items()}, flush=True)
     return found
 
 
@@ -208,6 +234,8 @@ async def measure(options: argparse.Namespace, make: Callable[[str], Backend]) -
         print(f"== {spec}", flush=True)
         names = options.sets if spec == options.models[0] else options.sets[:1]
         scores[spec] = {"sets": await sets(model, names, options.limit)}
+        if options.per_skill:
+            scores[spec]["skills"] = await skills(model, options.per_skill)
         if options.boards:
             for role in ("solver", "verifier"):
                 found = await boards(model, solver, role, options.boards, options.seed)
@@ -225,6 +253,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder with weights.json")
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--limit", type=int, help="problems of each set")
+    parser.add_argument("--per-skill", type=int, default=250, help="problems of each skill")
     parser.add_argument("--boards", type=int, default=400, help="problems with boards; 0: none")
     parser.add_argument("--bare", action="store_true", help="without the calculator")
     parser.add_argument("--seed", type=int, default=0)

@@ -29,7 +29,7 @@ TYPES = ("f32", "f16", "q8_0")
 BLOCK = 32
 """Numbers that share one scale in Q8_0."""
 
-_LAYER = {
+LAYER = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -208,10 +208,10 @@ def _tensors(file: Path, config: dict[str, Any]) -> Iterator[tuple[str, np.ndarr
 
     yield "token_embd.weight", take("model.embed_tokens.weight")
     for i in range(config["num_hidden_layers"]):
-        for theirs, ours in _LAYER.items():
+        for theirs, ours in LAYER.items():
             weights = take(f"model.layers.{i}.{theirs}.weight")
             if ours in ("attn_q", "attn_k"):
-                weights = _turned(weights, heads if ours == "attn_q" else kv_heads)
+                weights = turned(weights, heads if ours == "attn_q" else kv_heads)
             yield f"blk.{i}.{ours}.weight", weights
     yield "output_norm.weight", take("model.norm.weight")
     head = found.pop("lm_head.weight", None)
@@ -224,15 +224,16 @@ def _tensors(file: Path, config: dict[str, Any]) -> Iterator[tuple[str, np.ndarr
         raise ConfigError(f"{file}: no place for {sorted(found)[:3]}")
 
 
-def _turned(weights: np.ndarray, heads: int) -> np.ndarray:
-    """Rows reordered for rotary positions.
+def turned(weights: np.ndarray, heads: int, *, back: bool = False) -> np.ndarray:
+    """Rows reordered for rotary positions; with `back` the other way round.
 
     transformers turns number i of a head together with number i + half; llama.cpp turns
     neighbours together.
     """
     rows, columns = weights.shape
-    halves = weights.reshape(heads, 2, rows // heads // 2, columns)
-    return halves.swapaxes(1, 2).reshape(rows, columns).copy()
+    half = rows // heads // 2
+    parts = weights.reshape(heads, half, 2, columns) if back else weights.reshape(heads, 2, half, columns)
+    return parts.swapaxes(1, 2).reshape(rows, columns).copy()
 
 
 def _type(kind: str, weights: np.ndarray) -> GGMLQuantizationType:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hyperagent.errors import UnknownNameError
+from hyperagent.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class Size:
 
 SIZES = {
     "cpu": Size(
-        192, 6, 6, 3, 512, 2048, 8192, 0.012,
-        {"words": 85_000_000, "team": 12_500_000, "longer": 16_000_000, "skill": 600_000},
+        192, 8, 6, 3, 512, 2048, 8192, 0.012,
+        {"words": 85_000_000, "team": 12_500_000, "longer": 30_000_000, "skill": 3_000_000},
     ),
     "gpu": Size(
         384, 10, 6, 3, 1024, 4096, 65_536, 0.02,
@@ -47,6 +52,9 @@ SIZES = {
     ),
 }  # fmt: skip
 CONTEXT = 2048
+_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+_WRITERS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+"""What a layer adds to the stream goes through these two."""
 
 
 def size(name: str) -> Size:
@@ -85,3 +93,38 @@ def build(name: str, seed: int = 0) -> Any:
             attn_implementation="eager",
         )
     )
+
+
+def grown(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Weights of a llama as those of one with `layers` layers that computes the same.
+
+    Each further layer stands behind the one it was copied from and adds nothing yet: the two
+    matrices through which it would are zero (block expansion, Wu et al., LLaMA Pro, 2024).
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+    layers : int
+        At least as many as `tensors` hold.
+
+    Raises
+    ------
+    ConfigError
+        If they hold more.
+    """
+    found = [_LAYER.fullmatch(name) for name in tensors]
+    had = 1 + max(int(match[1]) for match in found if match)
+    if had > layers:
+        raise ConfigError(f"weights of {had} layers do not fit a model of {layers}")
+    made = {name: tensor for name, tensor in tensors.items() if not _LAYER.fullmatch(name)}
+    for layer in range(layers):
+        source = layer * had // layers
+        new = layer > 0 and source == (layer - 1) * had // layers
+        for match in found:
+            if match and int(match[1]) == source:
+                tensor = tensors[match[0]]
+                silent = new and match[2] in _WRITERS
+                made[f"model.layers.{layer}.{match[2]}"] = (
+                    tensor.new_zeros(tensor.shape) if silent else tensor.clone()
+                )
+    return made

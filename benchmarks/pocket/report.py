@@ -24,7 +24,8 @@ from hyperagent.errors import DataError
 HERE = Path(__file__).parent
 RUNS = Path("runs/pocket")
 STAGES = (
-    "first_words", "first_team", "words", "team", "longer", "sums", "rates", "parts", "verifier",
+    "first_words", "first_team", "words", "team", "second_longer", "longer",
+    "sums", "rates", "parts", "verifier",
 )  # fmt: skip
 MEASURED = ("scores", "scores_bare", "parity", "speed", "overlap")
 MAIN = "wordproblems"
@@ -141,26 +142,41 @@ def sets(results: Results) -> list[str]:
     return table(("model", "set", "n", "with calculator", "without"), rows) if rows else []
 
 
-def _groups(results: Results, prefix: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Scores on the main set by group, then by model."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for spec, parts in results.get("scores", {}).items():
-        for key, score in parts["sets"].get(MAIN, {}).get("by", {}).items():
-            if key.startswith(prefix):
-                found.setdefault(key.removeprefix(prefix), {})[spec] = score
-    return found
+Groups = dict[str, dict[str, dict[str, Any]]]
+
+
+def _by_model(found: Mapping[str, Mapping[str, dict[str, Any]]]) -> Groups:
+    """Scores by model, then by group, as by group, then by model."""
+    groups: Groups = {}
+    for spec, scores in found.items():
+        for key, score in scores.items():
+            groups.setdefault(key, {})[spec] = score
+    return groups
 
 
 def steps(results: Results) -> list[str]:
     """Accuracy by number of calculations, a column for each model."""
-    groups, specs = _groups(results, "steps "), list(results.get("scores", {}))
+    scores = results.get("scores", {})
+    groups, specs = (
+        _by_model({spec: _steps_of(parts) for spec, parts in scores.items()}),
+        list(scores),
+    )
     rows = [[key, *(share(by.get(spec)) for spec in specs)] for key, by in sorted(groups.items())]
     return table(("steps", *specs), rows) if rows else []
 
 
+def _steps_of(parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    by = parts["sets"].get(MAIN, {}).get("by", {})
+    return {
+        key.removeprefix("steps "): score for key, score in by.items() if key.startswith("steps ")
+    }
+
+
 def skills(results: Results) -> list[str]:
     """Accuracy by skill: the best in bold, and what its distance to the first model is worth."""
-    groups, specs = _groups(results, "skill "), list(results.get("scores", {}))
+    scores = results.get("scores", {})
+    groups = _by_model({spec: parts.get("skills", {}) for spec, parts in scores.items()})
+    specs = list(scores)
     verdicts = _verdicts(groups, specs)
     rows = []
     for skill, by in sorted(groups.items()):
@@ -281,6 +297,7 @@ PARTS: dict[str, tuple[Callable[[Results], list[str]], str]] = {
     "Word problems by number of calculations": (steps, ""),
     "Word problems by skill": (
         skills,
+        "Problems of one to four calculations on held-out frames, as many of each skill. "
         "Best of each skill in bold. In brackets the difference to the first model on the same "
         "questions: (~) inside the noise (McNemar with Holm over the table, or the paired "
         "bootstrap interval holds 0).",

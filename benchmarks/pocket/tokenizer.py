@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,12 @@ def train(texts: Iterable[str], size: int = 2048) -> Tokenizer:
     ConfigError
         If `size` leaves no room for the bytes.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, pre_tokenizers, trainers
 
     if size < SMALLEST:
         raise ConfigError(f"a byte-level vocabulary needs at least {SMALLEST} tokens, not {size}")
-    plain = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = byte_level()
+    plain = tokenizer.pre_tokenizer
     # The texts are chats; what marks their turns must not be cut up and learned as words.
     marks = Regex("|".join(mark.replace("|", r"\|") for mark in SPECIAL))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -59,16 +59,38 @@ def train(texts: Iterable[str], size: int = 2048) -> Tokenizer:
             plain,
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=[AddedToken(mark, special=True, normalized=False) for mark in SPECIAL],
-        initial_alphabet=sorted(plain.alphabet()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.pre_tokenizer = plain
     _check(tokenizer)
+    return tokenizer
+
+
+def byte_level(tokens: Sequence[str] = (), merges: Sequence[str] = ()) -> Tokenizer:
+    """The tokenizer that learned `merges`, each a pair with a space between; default: none.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+        By id; those of `SPECIAL` come first.
+    merges : sequence of str
+        The first learned first.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    pairs = [tuple(merge.split(" ", 1)) for merge in merges]
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if tokens:
+        tokenizer.add_special_tokens(
+            [AddedToken(mark, special=True, normalized=False) for mark in SPECIAL]
+        )
     return tokenizer
 
 

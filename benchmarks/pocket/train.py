@@ -57,6 +57,8 @@ class Stage:
         Skills that most of its problems have.
     shares : mapping of str to float
         Forms of prompt; empty: bare problems only.
+    focus : float
+        Share of the problems that have one of `skills`.
     """
 
     after: str = ""
@@ -65,17 +67,19 @@ class Stage:
     floor: float = 0.0
     skills: tuple[str, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict)
+    focus: float = 0.95
 
 
+_ALONE = {"bare": 0.5, "speak": 0.28, "revise": 0.08, "verify": 0.1, "decide": 0.04}
 _CHECKING = {"bare": 0.02, "speak": 0.18, "revise": 0.1, "verify": 0.65, "decide": 0.05}
 STAGES = {
     "words": Stage(decay=0.8, floor=0.35),
     "team": Stage("words", 1.0, 0.5, shares=SHARES),
-    "longer": Stage("team", 1.0, 0.5, shares=SHARES),
-    "sums": Stage("longer", 0.9, 0.25, 0.0, ("sums", "compare"), SHARES),
-    "rates": Stage("longer", 0.9, 0.25, 0.0, ("rates", "time", "groups"), SHARES),
-    "parts": Stage("longer", 0.9, 0.25, 0.0, ("fractions", "percent", "money"), SHARES),
-    "verifier": Stage("longer", 0.9, 0.25, 0.0, (), _CHECKING),
+    "longer": Stage("team", 1.0, 0.75, shares=_ALONE),
+    "sums": Stage("longer", 0.9, 0.5, 0.0, ("sums", "compare"), SHARES),
+    "rates": Stage("longer", 0.9, 0.5, 0.0, ("rates", "time", "groups"), SHARES),
+    "parts": Stage("longer", 0.9, 0.5, 0.0, ("fractions", "percent", "money"), SHARES),
+    "verifier": Stage("longer", 0.9, 0.5, 0.0, (), _CHECKING),
 }
 
 
@@ -107,7 +111,7 @@ def drawer(stage: Stage, words: Words, folder: Path) -> Callable[[random.Random,
     boards = folder / "boards.jsonl"
     if not boards.exists():
         raise ConfigError(f"{boards} is missing: sample it with benchmarks/pocket/boards.py")
-    return Colleagues(words, boards, stage.skills, dict(stage.shares)).draw
+    return Colleagues(words, boards, stage.skills, dict(stage.shares), stage.focus).draw
 
 
 def work(rank: int, options: argparse.Namespace) -> None:

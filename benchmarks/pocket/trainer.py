@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from examples import Encoded, batches
+from model import grown
 from model import size as size_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -115,7 +116,7 @@ def run(
     optimizers = _optimizers(model, plan.rate * size_of(plan.size).rate)
     state = _resume(plan, model, optimizers) or State()
     if state.step == 0 and plan.start is not None:
-        model.load_state_dict(load_file(plan.start), strict=False)
+        model.load_state_dict(grown(load_file(plan.start), size_of(plan.size).layers), strict=False)
     if plan.compiled:
         model.model.compile(dynamic=True)  # In place, so that no name of a weight changes.
     flat = [p for p in model.parameters() if p.requires_grad]
@@ -268,10 +269,11 @@ def _report(
 
 def write_weights(model: Any, path: Path) -> None:
     """Weights as safetensors, whole or not at all; the tied head is left out."""
-    _write({k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}, path)
+    write_tensors({k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}, path)
 
 
-def _write(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """Tensors by name, with a header of strings, whole or not at all."""
     fresh = path.with_suffix(".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh, about)
@@ -287,7 +289,7 @@ def _save(
         for number, moments in optimizer.state_dict()["state"].items():
             for name, value in moments.items():
                 tensors[f"optimizer.{i}.{number}.{name}"] = torch.as_tensor(value)
-    _write(tensors, plan.folder / "checkpoint.safetensors", {"state": json.dumps(asdict(state))})
+    write_tensors(tensors, plan.folder / "checkpoint.safetensors", {"state": json.dumps(asdict(state))})
 
 
 def _resume(plan: Plan, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State | None:

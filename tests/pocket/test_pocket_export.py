@@ -99,7 +99,7 @@ def test_a_wrong_turn_of_the_heads_would_be_seen(
     pocket: SimpleNamespace, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers", reason="needs the extra hyperagent[hf]")
-    monkeypatch.setattr(pocket.export, "_turned", lambda weights, heads: weights)
+    monkeypatch.setattr(pocket.export, "turned", lambda weights, heads: weights)
     wrong = pocket.parity.compare(source, "f32", pocket.parity.chats(4), tokens=8, cache="f32")
     assert wrong.identical < 4
     assert max(wrong.gaps) > 0.1

@@ -35,9 +35,11 @@ def shown(hits: str) -> dict[str, Any]:
 
 
 def scored(**skills: str) -> dict[str, Any]:
-    by = {f"skill {name}": shown(hits) | {"hits": hits} for name, hits in skills.items()}
-    by["steps 1"] = shown("1110")
-    return {"sets": {"wordproblems": shown("".join(skills.values())) | {"by": by}}}
+    by = {"steps 1": shown("1110"), "level easy": shown("1110")}
+    return {
+        "sets": {"wordproblems": shown("".join(skills.values())) | {"by": by}},
+        "skills": {name: shown(hits) | {"hits": hits} for name, hits in skills.items()},
+    }
 
 
 @pytest.fixture
