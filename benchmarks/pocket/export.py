@@ -232,7 +232,11 @@ def turned(weights: np.ndarray, heads: int, *, back: bool = False) -> np.ndarray
     """
     rows, columns = weights.shape
     half = rows // heads // 2
-    parts = weights.reshape(heads, half, 2, columns) if back else weights.reshape(heads, 2, half, columns)
+    parts = (
+        weights.reshape(heads, half, 2, columns)
+        if back
+        else weights.reshape(heads, 2, half, columns)
+    )
     return parts.swapaxes(1, 2).reshape(rows, columns).copy()
 
 

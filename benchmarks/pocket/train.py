@@ -75,7 +75,7 @@ _CHECKING = {"bare": 0.02, "speak": 0.18, "revise": 0.1, "verify": 0.65, "decide
 STAGES = {
     "words": Stage(decay=0.8, floor=0.35),
     "team": Stage("words", 1.0, 0.5, shares=SHARES),
-    "longer": Stage("team", 1.0, 0.75, shares=_ALONE),
+    "longer": Stage("team", 1.0, 0.4, shares=_ALONE),
     "sums": Stage("longer", 0.9, 0.5, 0.0, ("sums", "compare"), SHARES),
     "rates": Stage("longer", 0.9, 0.5, 0.0, ("rates", "time", "groups"), SHARES),
     "parts": Stage("longer", 0.9, 0.5, 0.0, ("fractions", "percent", "money"), SHARES),
@@ -149,7 +149,7 @@ def plan_of(name: str, options: argparse.Namespace) -> Plan:
         stage.decay,
         rate=stage.rate,
         floor=stage.floor,
-        warm=20 if stage.after else 100,
+        warm=60 if stage.after else 100,
         start=options.start
         or (folder / stage.after / "model.safetensors" if stage.after else None),
         seed=options.seed,

@@ -272,7 +272,9 @@ def write_weights(model: Any, path: Path) -> None:
     write_tensors({k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}, path)
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+def write_tensors(
+    tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None
+) -> None:
     """Tensors by name, with a header of strings, whole or not at all."""
     fresh = path.with_suffix(".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,7 +291,9 @@ def _save(
         for number, moments in optimizer.state_dict()["state"].items():
             for name, value in moments.items():
                 tensors[f"optimizer.{i}.{number}.{name}"] = torch.as_tensor(value)
-    write_tensors(tensors, plan.folder / "checkpoint.safetensors", {"state": json.dumps(asdict(state))})
+    write_tensors(
+        tensors, plan.folder / "checkpoint.safetensors", {"state": json.dumps(asdict(state))}
+    )
 
 
 def _resume(plan: Plan, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State | None:

@@ -36,8 +36,8 @@ def learn(
     ],
     policy: Annotated[
         str,
-        typer.Option("--policy", metavar="KIND", help="surrogate, codebook, vae, rloo, constant or "
-                     "paper."),
+        typer.Option("--policy", metavar="KIND", help="surrogate, codebook, vae, rloo, anytime, "
+                     "constant or paper."),
     ] = "surrogate",
     team: TeamName = None,
     backend: BackendSpec = None,
@@ -57,6 +57,11 @@ def learn(
         float | None,
         typer.Option("--price", metavar="P", help="Without a budget: right answers that the tokens "
                      "of the cheapest topology are worth; 0.01 by default."),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option("--objective", metavar="WHAT", help="What to spare: tokens (default), or "
+                     "dollars with --policy anytime or constant."),
     ] = None,
     spend_tokens: Annotated[
         int | None,
@@ -124,7 +129,7 @@ def learn(
     )  # fmt: skip
     given = {
         "executions": executions, "split": split, "limit": limit, "anchors": anchor or None,
-        "encoder": encoder,
+        "encoder": encoder, "objective": objective,
     }  # fmt: skip
     plan = LearnPlan(
         task, policy=policy, budget_tokens=budget_tokens, price=price, seed=resolved.values.seed,
@@ -203,14 +208,20 @@ def summary_lines(done: Learned, folder: str) -> list[str]:
         lines.append(done.verdict.reason)
         names = {"learned": done.policy, "fixed": f"{done.fixed} (best fixed)"}
         lines += output.columns(
-            [("validation", "right", "tokens a question")]
+            [("validation", "right", "tokens a question", "$ per 1,000")]
             + [
-                (names[key], f"{value['correct']:.1%}", f"{value['tokens']:,.0f}")
+                (
+                    names[key],
+                    f"{value['correct']:.1%}",
+                    f"{value['tokens']:,.0f}",
+                    f"{1000 * value['dollars']:.4g}" if "dollars" in value else "-",
+                )
                 for key, value in done.validation.items()
             ],
             indent="  ",
         )
-    lines.append(f"price of tokens: {done.price:.4g} right answers for {done.scale:,.0f} tokens")
+    unit = f"${done.scale:.3g}" if done.objective == "dollars" else f"{done.scale:,.0f} tokens"
+    lines.append(f"price of {done.objective}: {done.price:.4g} right answers for {unit}")
     failed = f", {output.plural(done.failed, 'failed')}" if done.failed else ""
     lines.append(
         f"{output.plural(done.executions, 'execution')} of {done.tokens:,} tokens{failed}; paid "

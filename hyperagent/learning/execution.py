@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ from hyperagent.hypergraph import Hypergraph
 from hyperagent.llm import Allowance, CacheStore, Ledger, LedgerRow
 from hyperagent.tasks import Task
 from hyperagent.team import Team, run_sync
+from hyperagent.topology.design import StopRule
 from hyperagent.topology.outcomes import Execute, Outcome, OutcomeLog
 
 T = TypeVar("T")
@@ -34,11 +35,14 @@ class Request(NamedTuple):
     hypergraph : Hypergraph
     seed : int
         Decoding seed.
+    stop : StopRule or None
+        Of the hypergraph.
     """
 
     task: Task
     hypergraph: Hypergraph
     seed: int
+    stop: StopRule | None = None
 
 
 class TeamExecutor:
@@ -105,6 +109,7 @@ class TeamExecutor:
             result = await self.team.solve(
                 request.task,
                 hypergraph=request.hypergraph,
+                stop=request.stop,
                 seed=request.seed,
                 allowance=self.allowance,
                 ledger=ledger,
@@ -194,7 +199,13 @@ class Executions:
         """Outcomes so far, without those of an earlier start that are still to come."""
         return self.log.outcomes[: self._at]
 
-    def run(self, algorithm: Callable[[Execute], T], total: int, stage: str) -> T:
+    def run(
+        self,
+        algorithm: Callable[[Execute], T],
+        total: int,
+        stage: str,
+        stops: Mapping[tuple[str, str], StopRule] | None = None,
+    ) -> T:
         """Run an algorithm, several of its executions at a time.
 
         The algorithm is run with placeholders for outcomes that are not known yet. When it ends, or
@@ -209,6 +220,8 @@ class Executions:
             Executions that are expected, for the progress.
         stage : str
             Name for the progress.
+        stops : mapping, optional
+            Stop rules by the ids of tasks and the digests of hypergraphs; the others have none.
         """
         state = self._state(stage, total)
         start, before = self._at, self._repeats.copy()
@@ -221,7 +234,8 @@ class Executions:
                 known = self._known(task, hypergraph)
                 if isinstance(known, Outcome):
                     return known
-                wanted.append(known)  # noqa: B023
+                rule = (stops or {}).get((task.id, hypergraph.digest()))
+                wanted.append(known._replace(stop=rule))  # noqa: B023
                 return _Pending()
 
             try:

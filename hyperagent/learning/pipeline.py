@@ -18,6 +18,7 @@ from hyperagent.bench.progress import Progress, Silent
 from hyperagent.bench.store import RunFolder, open_folder
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
+from hyperagent.learning.alone import ask_alone
 from hyperagent.learning.events import ScalarLog
 from hyperagent.learning.execution import Executions, TeamExecutor
 from hyperagent.learning.plan import DEFAULT_PRICE, MEASURED, LearnPlan, divide
@@ -25,12 +26,13 @@ from hyperagent.learning.policies import Lesson, make_policy
 from hyperagent.llm import Allowance, CacheStore, Limiter, Prices, RetryPolicy
 from hyperagent.tasks import TaskSet
 from hyperagent.team import Team
+from hyperagent.topology.anytime import MOST_AGENTS
 from hyperagent.topology.candidates import portfolio
 from hyperagent.topology.collect import explore, race
 from hyperagent.topology.design import Designer
 from hyperagent.topology.encoders import text_encoder
 from hyperagent.topology.learned import FORMAT, POLICY_FILE, team_record
-from hyperagent.topology.outcomes import Execute, Outcome, OutcomeLog
+from hyperagent.topology.outcomes import Execute, Objective, Outcome, OutcomeLog
 from hyperagent.topology.verdict import Verdict, judge
 
 _TEAMS = {"number": "math", "text": "math", "choice": "knowledge", "code": "code"}
@@ -49,7 +51,8 @@ class Learned:
     verdict : Verdict or None
         Of the guard; None for a constant policy.
     price, scale : float
-        Correctness that `scale` tokens are worth, and those tokens.
+        Correctness that `scale` tokens, or dollars, are worth, and those.
+    objective : {"tokens", "dollars"}
     executions, failed : int
         All executions, and those of this start that failed.
     tokens : int
@@ -57,7 +60,8 @@ class Learned:
     paid_tokens, paid_calls : int
         Really paid for, by all starts together: shared and replayed calls are in neither.
     validation : dict
-        ``"learned"`` and ``"fixed"`` to mean ``correct`` and ``tokens``; empty for a constant.
+        ``"learned"`` and ``"fixed"`` to mean ``correct``, ``tokens`` and, where all prices are
+        known, ``dollars``; empty for a constant.
     split : str
         ``data set/split`` that was learned from.
     path : str
@@ -69,6 +73,7 @@ class Learned:
     verdict: Verdict | None
     price: float
     scale: float
+    objective: Objective
     executions: int
     failed: int
     tokens: int
@@ -205,12 +210,17 @@ class _Run:
         # Before anything is paid for: a spec that cannot be used ends the run here.
         text_encoder(plan.encoder)
         self.topologies = portfolio(self.agents, plan.anchors)
+        if plan.policy == "anytime" and len(self.agents) > MOST_AGENTS:
+            raise ConfigError(
+                f"an anytime policy knows at most {MOST_AGENTS} agents, the team {team.name} has "
+                f"{len(self.agents)}"
+            )
         if len(self.train) < MEASURED or len(self.validation) < 2:
             raise ConfigError(
                 f"{loaded.name}/{loaded.split} has {len(self.train)} questions to learn from and "
                 f"{len(self.validation)} to validate on, which is too few"
             )
-        self.shares = divide(plan, len(self.topologies), len(self.validation))
+        self.shares = divide(plan, len(self.topologies), len(self.validation), len(self.agents))
         self.validation = self.validation[: self.shares.validation or None]
 
     def finish(self, folder: RunFolder) -> Learned:
@@ -245,7 +255,11 @@ class _Run:
                 lesson = self._lesson(fixed, price, scale)
                 designer, price = make_policy(plan.policy, lesson)
             learned, rivals = self._validate(designer, fixed)
-            verdict = judge(learned, rivals, price=price, scale=scale) if designer else None
+            verdict = (
+                judge(learned, rivals, price=price, scale=scale, objective=plan.objective)
+                if designer
+                else None
+            )
             if verdict is not None:
                 scalars.add(
                     "validation", 0,
@@ -256,7 +270,7 @@ class _Run:
             free = not any(getattr(b, "cacheable", True) for b in self.team.backends.values())
             paid = (0, 0) if free else (folder.tally.tokens, folder.tally.calls)
             done = Learned(
-                plan.policy, best, verdict, price, scale, len(log), executor.failed,
+                plan.policy, best, verdict, price, scale, plan.objective, len(log), executor.failed,
                 int(fsum(o.tokens for o in log)), *paid,
                 {"learned": _means(learned), "fixed": _means(rivals)} if designer else {},
                 f"{self.loaded.name}/{self.loaded.split}", folder.path.name,
@@ -277,7 +291,15 @@ class _Run:
 
         measured = self.executions.run(measure, self.shares.measure, "measure")
         tokens = {name: _means(outcomes)["tokens"] for name, outcomes in measured.items()}
-        scale = min(tokens.values())
+        scale = min(
+            fsum(o.cost(plan.objective) for o in outcomes) / len(outcomes)
+            for outcomes in measured.values()
+        )
+        if not scale > 0:
+            raise ConfigError(
+                f"the calls of {self.team.name} cost nothing, so that there are no "
+                f"{plan.objective} to spare"
+            )
         price = DEFAULT_PRICE if plan.price is None else plan.price
         entrants = self.topologies
         if plan.budget_tokens is not None:
@@ -291,7 +313,7 @@ class _Run:
         found = self.executions.run(
             lambda execute: race(
                 entrants, self.train, execute, self.shares.race,
-                price=price, scale=scale, seed=plan.seed,
+                price=price, scale=scale, objective=plan.objective, seed=plan.seed,
             ),
             self.shares.race,
             "race",
@@ -305,8 +327,19 @@ class _Run:
             topologies=tuple(self.topologies.values()), price=price, scale=scale,
             budget=self.plan.budget_tokens, seed=self.plan.seed, folder=self.folder,
             scalars=self.scalars, executions=self.executions, refine=self.shares.refine,
-            encoder=self.plan.encoder,
+            encoder=self.plan.encoder, objective=self.plan.objective,
         )  # fmt: skip
+        if self.plan.policy == "anytime":
+            known = {(o.task, o.hypergraph.digest()) for o in self.executions.done}
+            asked = self.train[: self.shares.explore // len(self.agents)]
+            self.executions.run(
+                lambda execute: ask_alone(
+                    self.agents, asked, execute, known=known, seed=self.plan.seed
+                ),
+                len(asked) * len(self.agents),
+                "replies",
+            )
+            return lesson
         self.executions.run(
             lambda execute: explore(
                 lesson.anchor, self.train, execute, self.shares.explore,
@@ -324,9 +357,13 @@ class _Run:
         if designer is None:
             return [], []
         seed = self.plan.seed
-        designs = [
-            designer.design(task, self.agents, seed=seed).hypergraph for task in self.validation
-        ]
+        made = [designer.design(task, self.agents, seed=seed) for task in self.validation]
+        designs = [design.hypergraph for design in made]
+        stops = {
+            (task.id, design.hypergraph.digest()): design.stop
+            for task, design in zip(self.validation, made, strict=True)
+            if design.stop is not None
+        }
 
         def both(execute: Execute) -> tuple[list[Outcome], list[Outcome]]:
             ours, theirs = [], []
@@ -337,7 +374,7 @@ class _Run:
             return ours, theirs
 
         distinct = sum(graph.digest() != fixed.digest() for graph in designs)
-        return self.executions.run(both, len(designs) + distinct, "validation")
+        return self.executions.run(both, len(designs) + distinct, "validation", stops)
 
     def _policy(self, done: Learned, fixed: Hypergraph, log: OutcomeLog) -> dict[str, Any]:
         return {
@@ -349,6 +386,7 @@ class _Run:
             "task": done.split,
             "seed": self.plan.seed,
             "budget_tokens": self.plan.budget_tokens,
+            "objective": self.plan.objective,
             "price": done.price,
             "scale": done.scale,
             "verdict": None if done.verdict is None else asdict(done.verdict),
@@ -362,7 +400,9 @@ class _Run:
 
 def _means(outcomes: Sequence[Outcome]) -> dict[str, float]:
     count = len(outcomes)
-    return {
+    means = {
         "correct": fsum(outcome.correct for outcome in outcomes) / count,
         "tokens": fsum(outcome.tokens for outcome in outcomes) / count,
     }
+    dollars = [outcome.dollars for outcome in outcomes if outcome.dollars is not None]
+    return means | ({"dollars": fsum(dollars) / count} if len(dollars) == count else {})

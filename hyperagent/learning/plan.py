@@ -8,8 +8,9 @@ from typing import Any
 
 from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.topology.candidates import PORTFOLIO
+from hyperagent.topology.outcomes import OBJECTIVES, Objective
 
-POLICIES = ("surrogate", "codebook", "vae", "rloo", "constant", "paper")
+POLICIES = ("surrogate", "codebook", "vae", "rloo", "anytime", "constant", "paper")
 """Kinds of policy that can be learned."""
 
 DEFAULT_PRICE = 0.01
@@ -20,7 +21,10 @@ GRADIENTS = ("rloo", "paper")
 """Policies that execute what they draw themselves."""
 LEAST_EXPLORED = 20
 LEAST_REFINED = 10
-"""Executions without which a surrogate or a step of a gradient is refused."""
+"""Executions without which a surrogate or a step of a gradient is refused; an anytime policy needs
+the first for each agent."""
+IN_DOLLARS = ("anytime", "constant")
+"""Policies that can spare dollars in place of tokens."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class LearnPlan:
     budget_tokens : int, optional
         Tokens that a question may take on average. The price of tokens follows from it.
     price : float, optional
-        Without a budget: the correctness that the tokens of a single agent's answer are worth.
+        Without a budget: the correctness that the cheapest topology's cost is worth.
         0.01 by default: one more answer must bring one right answer in a hundred questions.
     seed : int
     limit : int, optional
@@ -54,6 +58,8 @@ class LearnPlan:
         Paid tokens that the run must not pass, all its starts together.
     encoder : str
         Reads the questions for the surrogate, see `hyperagent.topology.text_encoder`.
+    objective : {"tokens", "dollars"}
+        What the policy spares; dollars only with the policies of `IN_DOLLARS`.
     """
 
     task: str
@@ -68,6 +74,7 @@ class LearnPlan:
     anchors: tuple[str, ...] = PORTFOLIO
     spend_tokens: int | None = None
     encoder: str = "hashing"
+    objective: Objective = "tokens"
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -78,6 +85,15 @@ class LearnPlan:
                 raise ConfigError(f"{name} must be at least 1, got {value!r}")
         if self.budget_tokens is not None and self.price is not None:
             raise ConfigError("a token budget sets the price of tokens; give one of the two")
+        if self.objective not in OBJECTIVES:
+            raise UnknownNameError("objective", self.objective, OBJECTIVES)
+        if self.objective == "dollars" and self.policy not in IN_DOLLARS:
+            raise ConfigError(
+                f"policy {self.policy!r} spares tokens; dollars can be spared by "
+                f"{' and '.join(IN_DOLLARS)}"
+            )
+        if self.objective == "dollars" and self.budget_tokens is not None:
+            raise ConfigError("a budget of tokens does not go with the objective dollars")
         if self.price is not None and not 0 <= self.price < float("inf"):
             raise ConfigError(f"price must be at least 0, got {self.price!r}")
         object.__setattr__(self, "anchors", tuple(self.anchors))
@@ -106,7 +122,7 @@ class Shares:
     validation: int
 
 
-def divide(plan: LearnPlan, topologies: int, validation: int) -> Shares:
+def divide(plan: LearnPlan, topologies: int, validation: int, agents: int = 1) -> Shares:
     """Divide the executions of a plan.
 
     A fifth goes to the race, a quarter to the guard, a fifth to the policy gradient where there is
@@ -119,6 +135,8 @@ def divide(plan: LearnPlan, topologies: int, validation: int) -> Shares:
         Fixed topologies that differ for this team.
     validation : int
         Questions that there are.
+    agents : int
+        Of the team; an anytime policy explores by asking each of them alone.
 
     Raises
     ------
@@ -126,11 +144,11 @@ def divide(plan: LearnPlan, topologies: int, validation: int) -> Shares:
         If there are too few executions.
     """
     shares = _shares(plan.policy, plan.executions, topologies, validation)
-    if not _enough(plan.policy, shares):
+    if not _enough(plan.policy, shares, agents):
         needed = next(
             total
             for total in count(plan.executions + 1)
-            if _enough(plan.policy, _shares(plan.policy, total, topologies, validation))
+            if _enough(plan.policy, _shares(plan.policy, total, topologies, validation), agents)
         )
         raise ConfigError(
             f"{plan.executions} executions are too few: {needed} are needed for {topologies} fixed "
@@ -152,8 +170,9 @@ def _shares(policy: str, total: int, topologies: int, validation: int) -> Shares
     return Shares(measure, race, total - measure - race - 2 * guard - refine, refine, guard)
 
 
-def _enough(policy: str, shares: Shares) -> bool:
+def _enough(policy: str, shares: Shares, agents: int) -> bool:
     if policy == "constant":
         return shares.explore >= 0
     refined = policy not in GRADIENTS or shares.refine >= LEAST_REFINED
-    return refined and shares.explore >= LEAST_EXPLORED
+    least = LEAST_EXPLORED * (agents if policy == "anytime" else 1)
+    return refined and shares.explore >= least

@@ -12,19 +12,23 @@ from math import comb
 from hyperagent.bench.files import compact
 from hyperagent.bench.store import RunFolder
 from hyperagent.hypergraph import Hypergraph, agent_of
+from hyperagent.learning.alone import read_replies, seat_alone
 from hyperagent.learning.events import ScalarLog
 from hyperagent.learning.execution import Executions
 from hyperagent.learning.paper_gradient import paper_gradient
 from hyperagent.learning.pricing import price_for_budget
 from hyperagent.tasks import Task
 from hyperagent.team import Agent
+from hyperagent.topology.anytime import Beliefs
+from hyperagent.topology.anytime_designer import AnytimeDesigner
 from hyperagent.topology.candidates import sub_hypergraphs, unique
 from hyperagent.topology.codebook import MOST, CodebookDesigner
 from hyperagent.topology.design import Designer
 from hyperagent.topology.distil import distil, good_targets
 from hyperagent.topology.learned import FILES
-from hyperagent.topology.outcomes import Outcome
+from hyperagent.topology.outcomes import Objective, Outcome
 from hyperagent.topology.paper import PaperDesigner
+from hyperagent.topology.rehearsal import rehearse
 from hyperagent.topology.rloo import rloo
 from hyperagent.topology.surrogate import Surrogate, Training
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
@@ -59,6 +63,8 @@ class Lesson:
         On-policy executions.
     encoder : str
         Of the questions.
+    objective : {"tokens", "dollars"}
+        What costs.
     """
 
     agents: tuple[Agent, ...]
@@ -75,6 +81,7 @@ class Lesson:
     executions: Executions
     refine: int
     encoder: str = "hashing"
+    objective: Objective = "tokens"
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -122,8 +129,10 @@ def make_policy(kind: str, lesson: Lesson) -> tuple[Designer, float]:
     designer : Designer
         Deterministic.
     price : float
-        Of tokens; that of the lesson, or the one that keeps its budget.
+        Of tokens, or of dollars; that of the lesson, or the one that keeps its budget.
     """
+    if kind == "anytime":
+        return _anytime(lesson)
     chooser = _surrogate(lesson)
     if kind == "surrogate":
         return chooser, chooser.price
@@ -157,6 +166,25 @@ def _surrogate(lesson: Lesson) -> SurrogateDesigner:
         figures["calibration_error"] = chooser.surrogate.ece
     lesson.scalars.add("surrogate", 0, figures)
     return chooser
+
+
+def _anytime(lesson: Lesson) -> tuple[AnytimeDesigner, float]:
+    """From the answers of every agent alone. It takes seconds: a resumed run does it again."""
+    seats = {graph.digest() for graph in seat_alone(lesson.agents).values()}
+    pairs = {(o.task, o.hypergraph.digest()) for o in lesson.outcomes}
+    alone = Counter(task for task, digest in pairs if digest in seats)
+    asked = [task for task in lesson.train if alone[task.id] == len(seats)]
+    replies = read_replies(lesson.folder.samples, lesson.agents, asked, seed=lesson.seed)
+    price, unit = lesson.price, lesson.scale
+    if lesson.budget is not None:
+        held = rehearse(replies, lesson.objective)
+        price, unit = held.within(lesson.budget), held.unit
+    (policy,) = Beliefs.learn(replies).policies((price,), lesson.objective, unit)
+    designer = AnytimeDesigner(policy)
+    designer.save(lesson.folder.path / FILES["anytime"])
+    price *= lesson.scale / unit
+    lesson.scalars.add("anytime", 0, {"questions": len(asked), "price": price})
+    return designer, price
 
 
 def _vae(lesson: Lesson, chooser: SurrogateDesigner) -> VaeDesigner:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from hyperagent.team.note import Note
 from hyperagent.team.result import Result
 from hyperagent.team.speaker import Speaker
 from hyperagent.team.vote import Poll, poll, wrong_answers
-from hyperagent.topology import Design, StopRule, Vote
+from hyperagent.topology import Design, Guide, StopRule, Vote
 
 T = TypeVar("T")
 
@@ -85,6 +85,9 @@ class Orchestrator:
     @property
     def reliability(self) -> dict[str, float | None]:
         """Reliability by node: what the stop rule judges by, or else what the agents state."""
+        if isinstance(self._stop, Guide):
+            trusted = self._stop.trust(self._votes())
+            return {node: trusted.get(node) for node in self.latest}
         rates = {} if self._stop is None else self._stop.rates
         if rates:
             return {node: rates.get(agent_of(node)[0]) for node in self.latest}
@@ -104,15 +107,13 @@ class Orchestrator:
         began = time.perf_counter()
         opened, stopped = 0, None
         decided: Note | None = None
-        numbers = sorted({board.edge.phase for board in self.boards})
+        closed: dict[int, list[Board]] = {}
+        for board in sorted(self.boards, key=lambda board: board.edge.phase):
+            closed.setdefault(board.edge.phase, []).append(board)
         try:
-            for number in numbers:
-                if opened and self._sure():
-                    break
+            while (number := self._next(closed)) is not None:
                 opened += 1
-                await self._run_phase(
-                    number, [board for board in self.boards if board.edge.phase == number]
-                )
+                await self._run_phase(number, closed.pop(number))
             decided = await self._decide(opened)
         except BudgetExceeded as error:
             stopped = error
@@ -122,11 +123,28 @@ class Orchestrator:
             raise stopped
         return result
 
+    def _next(self, closed: Mapping[int, Sequence[Board]]) -> int | None:
+        """The phase to open now, or None: all are open, or what was said is enough."""
+        if not closed:
+            return None
+        if isinstance(self._stop, Guide):
+            nodes = {
+                number: [node for board in boards for node in board.edge.members]
+                for number, boards in closed.items()
+            }
+            return self._stop.next(self._votes(), nodes)
+        return None if self.latest and self._sure() else next(iter(closed))
+
+    def _votes(self) -> list[Vote]:
+        return [
+            Vote(note.author, note.answer, note.confidence, note.text)
+            for note in self.latest.values()
+        ]
+
     def _sure(self) -> bool:
         """Whether the design's stop rule, or without one the anytime threshold, applies now."""
         if self._stop is not None:
-            notes = self.latest.values()
-            return self._stop([Vote(note.author, note.answer, note.confidence) for note in notes])
+            return self._stop(self._votes())
         threshold = self.speaker.routing.anytime
         return threshold is not None and self._poll().posterior >= threshold
 

@@ -26,7 +26,7 @@ from hyperagent.team.routing import Routing
 from hyperagent.team.speaker import Speaker
 from hyperagent.team.teamfile import load_team_file
 from hyperagent.team.tools import get_tools
-from hyperagent.topology import Design, Designer, FixedDesigner, designer
+from hyperagent.topology import Design, Designer, FixedDesigner, StopRule, designer
 
 if TYPE_CHECKING:
     from hyperagent.topology import Bandit, Online
@@ -206,6 +206,7 @@ class Team:
         task: str | Task,
         *,
         hypergraph: Hypergraph | None = None,
+        stop: StopRule | None = None,
         seed: int = 0,
         allowance: Allowance | None = None,
         ledger: Ledger | None = None,
@@ -219,6 +220,8 @@ class Team:
             A bare string is taken as a question with a number as its answer.
         hypergraph : Hypergraph, optional
             In place of the team's topology.
+        stop : StopRule, optional
+            That of `hypergraph`.
         seed : int
             Decoding seed and seed of the designer.
         allowance : Allowance, optional
@@ -230,6 +233,8 @@ class Team:
 
         Raises
         ------
+        ConfigError
+            If `stop` comes without a hypergraph.
         BudgetExceeded
             Carrying the partial `Result`.
         BackendError
@@ -239,11 +244,15 @@ class Team:
             task = Task(task)
         design = play = None
         if hypergraph is None:
+            if stop is not None:
+                raise ConfigError("a stop rule is that of a hypergraph; give both")
             design = self.design(task, seed=seed)
             if self._bandit is not None:
                 play = self._bandit.choose(task.question, seed)
                 if play.arm != designers.DEFAULT_ARM:
                     design = FixedDesigner(play.arm).design(task, tuple(self.agents.values()))
+        elif stop is not None:
+            design = Design(hypergraph, stop=stop)
         graph = hypergraph if design is None else design.hypergraph
         # So that e0, e1, … mean the same groups here, on the ledger and in HIF files.
         graph = graph.with_edges(graph.canonical().edges)

@@ -7,12 +7,13 @@ first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hyperagent.topology.design import AgentLike, Design, Designer, StopRule, TaskLike, Vote
+from hyperagent.topology.design import AgentLike, Design, Designer, Guide, StopRule, TaskLike, Vote
 from hyperagent.topology.designer import designer, designers
 from hyperagent.topology.fixed import FixedDesigner
 
 if TYPE_CHECKING:
     from hyperagent.topology.anytime import AnytimePolicy, Beliefs
+    from hyperagent.topology.anytime_designer import AnytimeDesigner
     from hyperagent.topology.bandit import DEFAULT_ARM, Bandit, Online, Play
     from hyperagent.topology.candidates import portfolio, sub_hypergraphs
     from hyperagent.topology.cascade import Cascade, search_cascades
@@ -52,6 +53,7 @@ _LAZY = {
     "AdaptiveConsistency": "peers.consistency",
     "AgentPrune": "peers.agentprune",
     "Agreement": "stops",
+    "AnytimeDesigner": "anytime_designer",
     "AnytimePolicy": "anytime",
     "Bandit": "bandit",
     "Beliefs": "anytime",
@@ -109,6 +111,7 @@ __all__ = [
     "AgentLike",
     "AgentPrune",
     "Agreement",
+    "AnytimeDesigner",
     "AnytimePolicy",
     "Bandit",
     "Beliefs",
@@ -124,6 +127,7 @@ __all__ = [
     "FixedDesigner",
     "GDesigner",
     "GptSwarm",
+    "Guide",
     "LearnedDesigner",
     "Online",
     "Outcome",

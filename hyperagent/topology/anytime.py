@@ -15,8 +15,8 @@ The policy takes the larger of stopping and the best ask, for accuracy − price
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -124,7 +124,8 @@ class Beliefs:
     trust : Trust
     by_state : mapping of int to Logistic
         By the set of agents asked, as a bit mask.
-    training : Replies
+    training : Replies or None
+        None where the models were read from a file; no further policies can be made then.
     states : mapping of int to _State
         Of the training rows, from predictions of models that had not seen the row.
     settings : Settings
@@ -135,9 +136,9 @@ class Beliefs:
     by_question: tuple[Logistic, ...]
     trust: Trust
     by_state: Mapping[int, Logistic]
-    training: Replies
-    states: Mapping[int, _State]
-    settings: Settings
+    training: Replies | None = None
+    states: Mapping[int, _State] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
 
     @classmethod
     def learn(cls, replies: Replies, settings: Settings | None = None) -> Beliefs:
@@ -192,15 +193,28 @@ class Beliefs:
         asked = _question_columns(replies, self.kinds)
         return np.column_stack([model.predict(asked) for model in self.by_question])
 
-    def states_of(self, replies: Replies) -> dict[int, _State]:
-        """Every state of every question in `replies`, by the set of agents asked."""
-        asked = _question_columns(replies, self.kinds)
+    def reply_probabilities(self, replies: Replies) -> np.ndarray:
+        """P(agent is right | question, its reply), shape (n, N); of replies that are there."""
+        return self.trust.predict(_question_columns(replies, self.kinds), replies.reply_features)
+
+    def states_of(self, replies: Replies, sets: Iterable[int] | None = None) -> dict[int, _State]:
+        """States of every question in `replies`, by the set of agents asked.
+
+        Parameters
+        ----------
+        replies : Replies
+        sets : iterable of int, optional
+            Bit masks; all by default. Replies of agents outside them are not read.
+        """
         prior = self.question_probabilities(replies)
-        posterior = self.trust.predict(asked, replies.reply_features)
-        states = {0: _nobody(prior)}
-        for mask, model in self.by_state.items():
+        posterior = self.reply_probabilities(replies)
+        states = {}
+        for mask in (0, *self.by_state) if sets is None else sets:
+            if not mask:
+                states[mask] = _nobody(prior)
+                continue
             columns, leader = _state_columns(replies, mask, prior, posterior)
-            sure = model.predict(columns)
+            sure = self.by_state[mask].predict(columns)
             states[mask] = _State(_looks(sure, columns), sure, leader)
         return states
 
@@ -220,7 +234,14 @@ class Beliefs:
         unit : float, optional
             Cost, in the objective's own unit, that counts 1. Default: the mean cost, on the
             training rows, of the agent that is right most often.
+
+        Raises
+        ------
+        ConfigError
+            If the training rows are not there.
         """
+        if self.training is None:
+            raise ConfigError("these beliefs were read from a file, without their training rows")
         size = len(self.agents)
         cost = self.training.costs(objective)
         if unit is None:
@@ -289,7 +310,7 @@ class AnytimePolicy:
             )
         states = states or self.beliefs.states_of(replies)
         n, size = replies.answers.shape
-        moves = {mask: self._move(mask, state) for mask, state in states.items()}
+        moves = {mask: self.moves(mask, state) for mask, state in states.items()}
         at, leader = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         # A later state is always a larger number, so one pass in order is enough.
         for mask in sorted(states):
@@ -301,8 +322,8 @@ class AnytimePolicy:
         asked = (at[:, None] >> np.arange(size) & 1).astype(bool)
         return Played.of(replies, leader, asked)
 
-    def _move(self, mask: int, state: _State) -> np.ndarray:
-        """Agent to ask, or `STOP`, shape (n,)."""
+    def moves(self, mask: int, state: _State) -> np.ndarray:
+        """Agent to ask, or `STOP`, shape (n,), where the agents in `mask` were asked."""
         best = state.sure if mask else np.full(len(state.sure), -np.inf)
         move = np.full(len(best), STOP)
         for j in range(len(self.beliefs.agents)):

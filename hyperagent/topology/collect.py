@@ -12,7 +12,7 @@ from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
 from hyperagent.topology.candidates import sub_hypergraphs
 from hyperagent.topology.design import TaskLike
-from hyperagent.topology.outcomes import Execute, Outcome
+from hyperagent.topology.outcomes import Execute, Objective, Outcome
 
 if TYPE_CHECKING:
     from hyperagent.topology.surrogate import Surrogate
@@ -42,6 +42,7 @@ def race(
     *,
     price: float,
     scale: float,
+    objective: Objective = "tokens",
     seed: int = 0,
 ) -> Race:
     """Find the fixed topology of the largest mean reward by sequential halving.
@@ -59,7 +60,9 @@ def race(
     executions : int
         Most executions; at least one a topology and round.
     price, scale : float
-        Reward is ``correct - price * tokens / scale``.
+        Reward is ``correct - price * cost / scale``.
+    objective : {"tokens", "dollars"}
+        What costs.
     seed : int
         Of the executions.
 
@@ -82,7 +85,7 @@ def race(
         for task in islice(supply, executions // rounds // len(alive)):
             for name in alive:
                 outcome = execute(task, graphs[name], seed + len(done))
-                rewards[name].append(outcome.reward(price, scale))
+                rewards[name].append(outcome.reward(price, scale, objective))
                 done.append(outcome)
         alive.sort(key=lambda name: -sum(rewards[name]) / len(rewards[name]))
         alive = alive[: max(1, (len(alive) + 1) // 2)]

@@ -52,11 +52,14 @@ class Vote(NamedTuple):
         In the canonical spelling of the task's kind; None: no answer.
     confidence : float or None
         As the agent states it, in [0, 1].
+    text : str
+        The whole reply.
     """
 
     author: str
     answer: str | None
     confidence: float | None = None
+    text: str = ""
 
 
 class StopRule(Protocol):
@@ -81,6 +84,25 @@ class StopRule(Protocol):
         """
 
 
+@runtime_checkable
+class Guide(StopRule, Protocol):
+    """A stop rule that also says which phase comes next, and how far to trust each reply."""
+
+    def next(self, votes: Sequence[Vote], closed: Mapping[int, Sequence[str]]) -> int | None:
+        """Phase to open, or None to stop.
+
+        Parameters
+        ----------
+        votes : sequence of Vote
+            Empty before the first phase, in which somebody must be asked.
+        closed : mapping of int to sequence of str
+            Phases that have not been opened, and the nodes of each.
+        """
+
+    def trust(self, votes: Sequence[Vote]) -> Mapping[str, float]:
+        """Probability in [0, 1] that each vote is right, by author, in place of `rates`."""
+
+
 @dataclass(frozen=True)
 class Design:
     """A topology for one task, and how likely the designer was to choose it.
@@ -98,8 +120,8 @@ class Design:
     name : str
         Name of the designer.
     stop : StopRule or None
-        Asked after every phase whether to leave the later ones closed. None: the anytime
-        threshold of the routing decides.
+        Asked after every phase whether to leave the later ones closed; a `Guide` is asked which
+        one to open. None: the anytime threshold of the routing decides.
     """
 
     hypergraph: Hypergraph

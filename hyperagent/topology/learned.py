@@ -11,6 +11,7 @@ from typing import Any
 
 from hyperagent.errors import ConfigError, HypergraphError
 from hyperagent.hypergraph import Hypergraph
+from hyperagent.topology.anytime_designer import AnytimeDesigner
 from hyperagent.topology.codebook import CodebookDesigner
 from hyperagent.topology.design import AgentLike, Design, Designer, TaskLike
 from hyperagent.topology.paper import PaperDesigner
@@ -22,11 +23,12 @@ FORMAT = 1
 POLICY_FILE = "policy.json"
 FILES = {
     "surrogate": "surrogate.safetensors", "codebook": "codebook", "vae": "vae", "rloo": "rloo",
-    "paper": "paper.safetensors",
+    "paper": "paper.safetensors", "anytime": "anytime",
 }  # fmt: skip
 """Weights of each kind of policy, below the folder."""
 
 _LOADERS: dict[str, Callable[[Path], Designer]] = {
+    "anytime": AnytimeDesigner.load,
     "codebook": CodebookDesigner.load,
     "paper": lambda path: PaperDesigner(weights=path, mode="mode"),
     "surrogate": SurrogateDesigner.load,

@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hyperagent.errors import ConfigError, HypergraphError
 from hyperagent.hypergraph import Hypergraph
 from hyperagent.topology.design import TaskLike
+
+Objective = Literal["dollars", "tokens"]
+OBJECTIVES: tuple[Objective, ...] = ("dollars", "tokens")
+"""What a topology may be asked to spare."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,35 @@ class Outcome:
         if self.dollars is not None and not 0 <= self.dollars < float("inf"):
             raise ConfigError(f"outcome: dollars must be at least 0 or null, got {self.dollars!r}")
 
-    def reward(self, price: float, scale: float) -> float:
-        """Correctness minus the price of the tokens, ``correct - price * tokens / scale``.
+    def cost(self, objective: Objective = "tokens") -> float:
+        """Tokens or dollars.
+
+        Raises
+        ------
+        ConfigError
+            If the price in dollars is unknown.
+        """
+        if objective == "tokens":
+            return self.tokens
+        if self.dollars is None:
+            raise ConfigError(
+                f"nobody knows what the calls for task {self.task!r} cost: the price list lacks a "
+                "model (--prices)"
+            )
+        return self.dollars
+
+    def reward(self, price: float, scale: float, objective: Objective = "tokens") -> float:
+        """Correctness minus the price of the cost, ``correct - price * cost / scale``.
 
         Parameters
         ----------
         price : float
-            Correctness that `scale` tokens are worth.
+            Correctness that `scale` tokens, or dollars, are worth.
         scale : float
-            Tokens, > 0.
+            Tokens or dollars, > 0.
+        objective : {"tokens", "dollars"}
         """
-        return self.correct - price * self.tokens / scale
+        return self.correct - price * self.cost(objective) / scale
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; the hypergraph is in Hypergraph Interchange Format."""

@@ -60,7 +60,13 @@ class Rehearsal:
         if goal == "match":
             goals = right >= min(self.single_right.mean(), right.max()) - 1e-12
             return self.prices[int(np.where(goals, cost, np.inf).argmin())]
-        goals = cost <= max(1.0, cost.min()) + 1e-12
+        return self.within(self.unit)
+
+    def within(self, budget: float) -> float:
+        """The price of the largest accuracy at a mean cost of at most `budget`, in the objective's
+        own unit; if none is as cheap, the price of the least cost."""
+        right, cost = self.learned_right.mean(axis=1), self.learned_cost.mean(axis=1)
+        goals = cost <= max(budget / self.unit, cost.min()) + 1e-12
         return self.prices[int(np.where(goals, right, -np.inf).argmax())]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -18,10 +17,9 @@ from hyperagent.llm.prices import Prices
 from hyperagent.llm.recorded import RecordedBackend
 from hyperagent.llm.types import CallContext, ChatRequest, Message, Usage
 from hyperagent.tasks import Task, equal, extract, normalise
+from hyperagent.topology.outcomes import OBJECTIVES, Objective
 from hyperagent.topology.reply_features import question_features, reply_features
 
-Objective = Literal["dollars", "tokens"]
-OBJECTIVES: tuple[Objective, ...] = ("dollars", "tokens")
 NO_ANSWER = -1
 """Code of a reply that holds no answer."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperagent.errors import ConfigError
-from hyperagent.topology.outcomes import Outcome
+from hyperagent.topology.outcomes import Objective, Outcome
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def judge(
     *,
     price: float,
     scale: float,
+    objective: Objective = "tokens",
     level: float = 0.95,
     rounds: int = 2000,
     seed: int = 0,
@@ -67,7 +68,9 @@ def judge(
         that the task stays the unit. `single` may be left out where the single agent belongs to
         the portfolio that `fixed` was chosen from.
     price, scale : float
-        Reward is ``correct - price * tokens / scale``.
+        Reward is ``correct - price * cost / scale``.
+    objective : {"tokens", "dollars"}
+        What costs.
     level : float
         Of the two-sided interval, in (0, 1).
     rounds, seed : int
@@ -80,10 +83,10 @@ def judge(
     """
     if not 0 < level < 1 or not scale > 0:
         raise ConfigError(f"level in (0, 1) and scale > 0 are needed, got {level!r}, {scale!r}")
-    ours = _by_task(learned, price, scale)
-    rivals = {"best fixed": _by_task(fixed, price, scale)}
+    ours = _by_task(learned, price, scale, objective)
+    rivals = {"best fixed": _by_task(fixed, price, scale, objective)}
     if single is not None:
-        rivals["single"] = _by_task(single, price, scale)
+        rivals["single"] = _by_task(single, price, scale, objective)
     tasks = sorted(ours)
     for name, theirs in rivals.items():
         if set(theirs) != set(ours):
@@ -110,12 +113,12 @@ def judge(
 
 
 def _by_task(
-    outcomes: Sequence[Outcome], price: float, scale: float
+    outcomes: Sequence[Outcome], price: float, scale: float, objective: Objective
 ) -> dict[str, tuple[float, float]]:
     """Mean reward and mean tokens by task."""
     found: dict[str, list[tuple[float, float]]] = {}
     for outcome in outcomes:
-        pair = (outcome.reward(price, scale), outcome.tokens)
+        pair = (outcome.reward(price, scale, objective), outcome.tokens)
         found.setdefault(outcome.task, []).append(pair)
     return {
         task: (sum(r for r, _ in pairs) / len(pairs), sum(t for _, t in pairs) / len(pairs))
