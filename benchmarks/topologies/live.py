@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from live_peers import TRAINED, train
 
 from hyperagent import tasks
 from hyperagent.bench import BenchConfig, Row, Summary, run_bench, statistics, to_markdown
@@ -35,6 +36,8 @@ from hyperagent.team import Team, load_team_file
 HERE = Path(__file__).resolve().parent
 SETS = {"wordproblems": "validation", "multiarith": "test", "gsm8k": "test"}
 """Set to the split on which a topology is learned."""
+ASKED = 1600
+"""Executions of the anytime policy: mostly each agent alone on the training questions."""
 SAMPLED = 0.7
 FIXED = ("single", "pair", "role_cover", "group", "chain", "star", "complete")
 PEERS = (
@@ -81,6 +84,35 @@ def study(
         for k in (2, 4, 8)
     ]
     rows += [Row(topology=peer, seeds=1) for peer in PEERS]
+    peers = {}
+    for peer in TRAINED:
+        folder = out / f"{name}-{peer}"
+        with team() as members:
+            spec, trained = train(
+                peer,
+                LearnPlan(name, split=SETS[name]),
+                members,
+                folder,
+                calls=out / f"{name}-replies.sqlite",
+                resume=resume and folder.exists(),
+            )
+        rows.append(Row(topology=spec, label=f"{peer}, trained", seeds=3))
+        peers[peer] = asdict(trained)
+    folder = out / f"{name}-anytime"
+    with team() as members:
+        asking = learn(
+            LearnPlan(
+                name, split=SETS[name], policy="anytime", executions=ASKED, limit=ASKED,
+                concurrency=32,
+            ),
+            out=folder,
+            resume=resume and folder.exists(),
+            team=members,
+            calls=out / f"{name}-replies.sqlite",
+            progress=PlainLines(seconds=30),
+        )  # fmt: skip
+    # As it was learned, whatever the guard said: what it would have done is the question here.
+    rows.append(Row(topology=f"anytime:weights={folder / 'anytime'}", label="anytime", seeds=1))
     config = BenchConfig(
         task=name,
         topologies=tuple(rows),
@@ -102,6 +134,8 @@ def study(
         )
     found = {
         "learned": [run.to_json() for run in learned],
+        "peers": peers,
+        "anytime": asking.to_json(),
         "table": summary.to_json(),
         "markdown": to_markdown(summary),
         "against": against(summary, folder, [run.fixed for run in learned]),
@@ -180,6 +214,16 @@ def markdown(results: dict[str, Any]) -> str:
         lines += ["", f"## {name}", "", found["markdown"].strip(), ""]
         lines += [
             f"Learning: {paid:,} tokens really paid.",
+            "",
+            "Training of the peers: "
+            + "; ".join(
+                f"{peer} {t['episodes']} executions of {t['tokens']:,.0f} tokens, mean reward "
+                f"{t['rewards'][0]:.2f} in the first batch and {t['rewards'][-1]:.2f} in the last"
+                for peer, t in found["peers"].items()
+            )
+            + ".",
+            "",
+            f"Anytime policy: {found['anytime']['verdict']['reason']}",
             "",
             *(
                 f"- seed {k}: {run['verdict']['reason'] if run['verdict'] else 'constant'}"

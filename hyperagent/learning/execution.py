@@ -18,7 +18,7 @@ from hyperagent.llm import Allowance, CacheStore, Ledger, LedgerRow
 from hyperagent.tasks import Task
 from hyperagent.team import Team, run_sync
 from hyperagent.topology.design import StopRule
-from hyperagent.topology.outcomes import Execute, Outcome, OutcomeLog
+from hyperagent.topology.outcomes import Execute, Objective, Outcome, OutcomeLog
 
 T = TypeVar("T")
 
@@ -323,7 +323,7 @@ class _LookedAhead(Exception):
 class _Pending:
     """Stands for an outcome that is not known yet; its reward may be carried about, not used."""
 
-    def reward(self, price: float, scale: float) -> _Unknown:
+    def reward(self, price: float, scale: float, objective: Objective = "tokens") -> _Unknown:
         return _Unknown()
 
     def __getattr__(self, name: str) -> Any:

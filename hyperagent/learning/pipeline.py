@@ -18,7 +18,7 @@ from hyperagent.bench.progress import Progress, Silent
 from hyperagent.bench.store import RunFolder, open_folder
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
-from hyperagent.learning.alone import ask_alone
+from hyperagent.learning.alone import ask_alone, seat_alone
 from hyperagent.learning.events import ScalarLog
 from hyperagent.learning.execution import Executions, TeamExecutor
 from hyperagent.learning.plan import DEFAULT_PRICE, MEASURED, LearnPlan, divide
@@ -210,11 +210,17 @@ class _Run:
         # Before anything is paid for: a spec that cannot be used ends the run here.
         text_encoder(plan.encoder)
         self.topologies = portfolio(self.agents, plan.anchors)
-        if plan.policy == "anytime" and len(self.agents) > MOST_AGENTS:
-            raise ConfigError(
-                f"an anytime policy knows at most {MOST_AGENTS} agents, the team {team.name} has "
-                f"{len(self.agents)}"
-            )
+        if plan.policy == "anytime":
+            if len(self.agents) > MOST_AGENTS:
+                raise ConfigError(
+                    f"an anytime policy knows at most {MOST_AGENTS} agents, the team {team.name} "
+                    f"has {len(self.agents)}"
+                )
+            # Its first rival is the best agent alone, whichever that is.
+            alone = {f"{name} alone": graph for name, graph in seat_alone(self.agents).items()}
+            seen = {graph.digest() for graph in alone.values()}
+            others = {n: g for n, g in self.topologies.items() if g.digest() not in seen}
+            self.topologies = alone | others
         if len(self.train) < MEASURED or len(self.validation) < 2:
             raise ConfigError(
                 f"{loaded.name}/{loaded.split} has {len(self.train)} questions to learn from and "

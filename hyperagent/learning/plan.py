@@ -57,7 +57,7 @@ class LearnPlan:
     spend_tokens : int, optional
         Paid tokens that the run must not pass, all its starts together.
     encoder : str
-        Reads the questions for the surrogate, see `hyperagent.topology.text_encoder`.
+        Reads the questions for surrogate, codebook and vae, see `hyperagent.topology.text_encoder`.
     objective : {"tokens", "dollars"}
         What the policy spares; dollars only with the policies of `IN_DOLLARS`.
     """

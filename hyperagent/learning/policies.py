@@ -188,7 +188,7 @@ def _anytime(lesson: Lesson) -> tuple[AnytimeDesigner, float]:
 
 
 def _vae(lesson: Lesson, chooser: SurrogateDesigner) -> VaeDesigner:
-    designer = VaeDesigner(mode="mode", init=lesson.seed)
+    designer = VaeDesigner(mode="mode", encoder=lesson.encoder, init=lesson.seed)
     distil(
         designer,
         lesson.train,
@@ -237,6 +237,7 @@ def _codebook(lesson: Lesson, chooser: SurrogateDesigner) -> CodebookDesigner:
         lesson.agents,
         price=chooser.price,
         scale=lesson.scale,
+        encoder=lesson.encoder,
     )
     designer.save(lesson.folder.path / FILES["codebook"])
     return designer

@@ -14,7 +14,6 @@ from hyperagent.hypergraph import Hyperedge, Hypergraph, agent_of
 from hyperagent.topology.anytime import STOP, AnytimePolicy, Beliefs, Trust
 from hyperagent.topology.design import AgentLike, Design, TaskLike, Vote
 from hyperagent.topology.logistic import Logistic
-from hyperagent.topology.peers.files import read_folder, write_folder
 from hyperagent.topology.replies import Replies, answer_codes, question_kind
 from hyperagent.topology.reply_features import (
     QUESTION_FEATURES,
@@ -22,6 +21,7 @@ from hyperagent.topology.reply_features import (
     question_features,
     reply_features,
 )
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 _PARTS = ("mean", "scale", "weights")
 

@@ -5,16 +5,12 @@ The cheapest learner: it never invents a group, and a few hundred executions fit
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph, agent_of
@@ -23,10 +19,10 @@ from hyperagent.topology.design import AgentLike, Design, TaskLike
 from hyperagent.topology.logistic import Logistic
 from hyperagent.topology.outcomes import Outcome
 from hyperagent.topology.surrogate_net import Reader
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 MOST = 16
 """Largest codebook."""
-_WEIGHTS = "codebook.safetensors"
 
 
 def default_codes(
@@ -116,6 +112,7 @@ class CodebookDesigner:
         price: float,
         scale: float,
         penalty: float = 30.0,
+        encoder: str = "hashing",
     ) -> CodebookDesigner:
         """Learn from a log.
 
@@ -132,6 +129,8 @@ class CodebookDesigner:
         penalty : float
             Ridge penalty on the standardised features: the larger, the nearer is the success of
             a code to the same for all tasks.
+        encoder : str
+            Reads the questions, see `hyperagent.topology.text_encoder`.
 
         Raises
         ------
@@ -147,7 +146,7 @@ class CodebookDesigner:
         if not kept:
             raise ConfigError("codebook: the log has no execution of any code")
         names = sorted({o.task for code in kept for o in by_code[code.digest()]})
-        reader = Reader.fit([tasks[name].question for name in names], agents)
+        reader = Reader.fit([tasks[name].question for name in names], agents, encoder)
         features = reader.tasks([tasks[name].question for name in names]).double().numpy()
         place = {name: i for i, name in enumerate(names)}
         models, tokens = [], []
@@ -187,22 +186,22 @@ class CodebookDesigner:
         return Design(self.codes[max(open_to, key=lambda i: scores[i])], name=self.name)
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write one safetensors file, the codes and numbers as JSON in its header."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        data = {
+        """Write codes and numbers into a folder: JSON and safetensors."""
+        config = {
             "codes": [code.to_hif() for code in self.codes],
             "texts": self.reader.texts,
+            "encoder": self.reader.encoder,
             "price": self.price,
             "scale": self.scale,
         }
         parts = {name: [getattr(model, name) for model in self.models] for name in _PARTS}
-        state = {name: torch.from_numpy(np.stack(rows)) for name, rows in parts.items()}
-        state |= {"tokens": torch.from_numpy(self.tokens)}
-        state |= {"reader.mean": self.reader.mean, "reader.basis": self.reader.basis}
-        draft = folder / f".{_WEIGHTS}.part"
-        save_file(state, draft, metadata={"codebook": json.dumps(data, sort_keys=True)})
-        draft.replace(folder / _WEIGHTS)
+        arrays = {name: np.stack(rows) for name, rows in parts.items()}
+        arrays |= {"tokens": self.tokens}
+        arrays |= {
+            "reader.mean": self.reader.mean.numpy(),
+            "reader.basis": self.reader.basis.numpy(),
+        }
+        write_folder(folder, self.name, config, arrays)
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> CodebookDesigner:
@@ -213,19 +212,17 @@ class CodebookDesigner:
         ConfigError
             If the folder cannot be used.
         """
-        path = Path(folder) / _WEIGHTS
+        data, arrays = read_folder(folder, cls.name)
         try:
-            with safe_open(path, framework="pt") as file:
-                data = json.loads((file.metadata() or {})["codebook"])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            rows = (state[name].numpy() for name in _PARTS)
+            rows = (arrays[name] for name in _PARTS)
             models = [Logistic(*row) for row in zip(*rows, strict=True)]
             codes = [Hypergraph.from_hif(code) for code in data["codes"]]
-            reader = Reader(data["texts"], state["reader.mean"], state["reader.basis"])
-            tokens = state["tokens"].tolist()
+            mean, basis = (torch.from_numpy(arrays[f"reader.{name}"]) for name in ("mean", "basis"))
+            reader = Reader(data["texts"], mean, basis, data["encoder"])
+            tokens = arrays["tokens"].tolist()
             return cls(codes, reader, models, tokens, price=data["price"], scale=data["scale"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"cannot use the codebook in {path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"cannot use the codebook in {folder}: {error}") from error
 
 
 _PARTS = ("mean", "scale", "weights")

@@ -16,6 +16,7 @@ designers: Registry[Callable[..., Designer]] = Registry(
     {
         "adaptive": "hyperagent.topology.peers.consistency:AdaptiveConsistency",
         "agentprune": "hyperagent.topology.peers.agentprune:AgentPrune",
+        "anytime": "hyperagent.topology.anytime_designer:AnytimeDesigner",
         "codebook": "hyperagent.topology.codebook:saved_codebook",
         "dylan": "hyperagent.topology.peers.dylan:Dylan",
         "esc": "hyperagent.topology.peers.consistency:EarlyStoppingConsistency",

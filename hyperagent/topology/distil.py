@@ -34,7 +34,7 @@ from hyperagent.topology.objective import (
 from hyperagent.topology.plan_net import Gaussian
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
 from hyperagent.topology.threads import one_thread
-from hyperagent.topology.vae import Imitation, Known, VaeDesigner, task_rows
+from hyperagent.topology.vae import Imitation, Known, VaeDesigner
 
 Targets = Sequence[tuple[Hypergraph, float]]
 """Hypergraphs that are good for one task, each with its weight > 0."""
@@ -199,7 +199,7 @@ def distil(
             "distillation needs tasks, the targets of each and at least one epoch, got "
             f"{len(tasks)} tasks, targets of {len(targets)} and {epochs} epochs"
         )
-    team, rows = designer.known(agents), task_rows(tasks)
+    team, rows = designer.known(agents), designer.task_rows(tasks)
     chances = _chances(team, tasks, targets)
     optimizer = torch.optim.Adam(designer.net.parameters(), training.rate)
     run = _Run(designer, team, training, targets, epochs * -(-len(tasks) // training.batch))

@@ -28,7 +28,7 @@ from hyperagent.topology.outcomes import Execute, Outcome
 from hyperagent.topology.slots import SlotDistribution, log_probs
 from hyperagent.topology.surrogate import Surrogate
 from hyperagent.topology.threads import one_thread
-from hyperagent.topology.vae import VaeDesigner, task_rows
+from hyperagent.topology.vae import VaeDesigner
 
 Report = Callable[[int, dict[str, float]], None]
 """Called once a step with its number and its figures."""
@@ -154,7 +154,7 @@ def rloo(
     batch *= 1 if surrogate is None else EXECUTED
     if not (0 <= price < math.inf and 0 < scale < math.inf):
         raise ConfigError(f"price >= 0 and scale > 0 are needed, got {price!r} and {scale!r}")
-    team, rows = designer.known(agents), task_rows(tasks)
+    team, rows = designer.known(agents), designer.task_rows(tasks)
     optimizer = torch.optim.Adam(designer.net.parameters(), training.rate)
     generator = torch.Generator().manual_seed(seed)
     queue: list[int] = []

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hyperagent.errors import ConfigError, HypergraphError
 from hyperagent.hypergraph import Hypergraph, build_anchor, parse_anchor
 from hyperagent.topology.design import AgentLike, Design, TaskLike, best_first
 from hyperagent.topology.difficulty import difficulty
-from hyperagent.topology.features import encode_texts
+from hyperagent.topology.encoders import text_encoder
 from hyperagent.topology.plan_net import (
     MAX_SLOTS,
     Gaussian,
@@ -31,9 +27,8 @@ from hyperagent.topology.plan_net import (
 )
 from hyperagent.topology.seats import agent_features, agent_key
 from hyperagent.topology.slots import SlotDistribution, log_probs, sum_terms
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
-_CONFIG, _WEIGHTS = "config.json", "weights.safetensors"
-_FORMAT = 1
 _CHEAP = 1 << 17
 """Most terms that a design spends on its probability; about 10 ms."""
 _TEXT = 8.0
@@ -106,6 +101,9 @@ class VaeDesigner:
         probable.
     prices : mapping of str to float, optional
         Price of each backend, a feature of its agents. By default those of `weights`, else none.
+    encoder : str, optional
+        Reads the questions, see `hyperagent.topology.text_encoder`. By default that of `weights`,
+        else ``"hashing"``. Agents are always hashed.
     weights : path, optional
         Folder written by `save`.
     init : int
@@ -131,6 +129,7 @@ class VaeDesigner:
         slots: int | None = None,
         mode: str = "sample",
         prices: Mapping[str, float] | None = None,
+        encoder: str | None = None,
         weights: str | PathLike[str] | None = None,
         init: int = 0,
     ) -> None:
@@ -138,10 +137,11 @@ class VaeDesigner:
             raise ConfigError(f"vae: mode must be 'sample' or 'mode', got {mode!r}")
         if isinstance(init, bool) or not isinstance(init, int):
             raise ConfigError(f"vae: init must be an integer, got {init!r}")
-        saved = {} if weights is None else _read_config(Path(weights))
+        saved, arrays = ({}, {}) if weights is None else read_folder(weights, self.name)
         self.anchor = saved.get("anchor", "role_cover") if anchor is None else anchor
         self.slots = saved.get("slots") if slots is None else slots
         self.prices = dict(saved.get("prices", {}) if prices is None else prices)
+        self._text = text_encoder(saved.get("encoder", "hashing") if encoder is None else encoder)
         self.mode = mode
         if self.slots is not None and (
             isinstance(self.slots, bool)
@@ -158,7 +158,10 @@ class VaeDesigner:
             torch.manual_seed(init)
             self.net = PlanNet()
         if weights is not None:
-            self._load(Path(weights) / _WEIGHTS)
+            try:
+                self.net.load_state_dict({k: torch.from_numpy(a) for k, a in arrays.items()})
+            except RuntimeError as error:
+                raise ConfigError(f"vae: cannot use the weights in {weights}: {error}") from error
 
     def design(self, task: TaskLike, agents: Sequence[AgentLike], *, seed: int = 0) -> Design:
         """Draw, or in mode ``"mode"`` derive, the hypergraph for `task`.
@@ -215,7 +218,7 @@ class VaeDesigner:
     ) -> SlotDistribution:
         """Distribution over hypergraphs for the plan of a seed, or without one the mean plan."""
         noise = None if seed is None else self.noise(seed, task).unsqueeze(0)
-        return self.policies(self.known(agents), task_rows([task]), noise)[0]
+        return self.policies(self.known(agents), self.task_rows([task]), noise)[0]
 
     def policies(self, team: Known, tasks: Tensor, noise: Tensor | None) -> list[SlotDistribution]:
         """Distributions of B tasks.
@@ -224,7 +227,7 @@ class VaeDesigner:
         ----------
         team : Known
         tasks : Tensor, shape (B, TASK)
-            By `task_rows`.
+            By `VaeDesigner.task_rows`.
         noise : Tensor, shape (B, latent), or None
             Of the plans; None: the mean plans.
         """
@@ -262,19 +265,12 @@ class VaeDesigner:
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write options and weights into a folder, made if needed: JSON and safetensors."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         config = {
-            "format": _FORMAT, "designer": self.name,
             "anchor": self.anchor, "slots": self.slots, "prices": self.prices,
+            "encoder": self._text.name,
         }  # fmt: skip
-        state = {name: t.contiguous() for name, t in self.net.state_dict().items()}
-        draft = folder / f".{_WEIGHTS}.part"
-        save_file(state, draft)
-        draft.replace(folder / _WEIGHTS)
-        draft = folder / f".{_CONFIG}.part"
-        draft.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        draft.replace(folder / _CONFIG)
+        arrays = {name: t.numpy() for name, t in self.net.state_dict().items()}
+        write_folder(folder, self.name, config, arrays)
 
     @classmethod
     def load(cls, folder: str | PathLike[str], *, mode: str = "sample") -> VaeDesigner:
@@ -317,33 +313,15 @@ class VaeDesigner:
         rows = _tensor(agent_features(agents, self.prices))
         return Known(tuple(names), rows, _tensor(incidence), slots)
 
+    def task_rows(self, tasks: Sequence[TaskLike]) -> Tensor:
+        """What the network reads of tasks: text and difficulty, shape (B, TASK), float32."""
+        questions = [task.question for task in tasks]
+        hard = np.array([difficulty(question) for question in questions])
+        return _tensor(np.concatenate([_TEXT * self._text(questions), hard], 1))
+
     def noise(self, seed: int, task: TaskLike) -> Tensor:
         """Noise of the plan of a seed, shape (latent,)."""
         return torch.randn(self.net.latent, generator=_generator(seed, task, "plan"))
-
-    def _load(self, path: Path) -> None:
-        try:
-            self.net.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise ConfigError(f"vae: cannot use the weights in {path}: {error}") from error
-
-
-def _read_config(folder: Path) -> dict:
-    path = folder / _CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"vae: cannot read {path}: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
-        raise ConfigError(f"vae: {path} must be of format {_FORMAT}, as `save` writes it")
-    return config
-
-
-def task_rows(tasks: Sequence[TaskLike]) -> Tensor:
-    """What the network reads of tasks: hashed text and difficulty, shape (B, TASK), float32."""
-    questions = [task.question for task in tasks]
-    hard = np.array([difficulty(question) for question in questions])
-    return _tensor(np.concatenate([_TEXT * encode_texts(questions), hard], 1))
 
 
 def _policies(logits: SlotLogits, team: Known) -> list[SlotDistribution]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from learning_parts import hurry, plan, sums_team
+from learning_parts import hurry, plan, skilled, sums_team, write_sums
 
 from hyperagent.errors import BudgetExceeded, ConfigError, ResumeRefused, RunError
 from hyperagent.learning import LearnPlan, learn
 from hyperagent.learning.plan import divide
-from hyperagent.tasks import Task
+from hyperagent.llm import ChatRequest, FunctionBackend, Prices
+from hyperagent.llm.prices import ModelPrice
+from hyperagent.tasks import Task, load
 from hyperagent.team import Agent, Team
 from hyperagent.topology import designer
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-FRUITS = {"surrogate": ["surrogate.safetensors"], "codebook": ["codebook/codebook.safetensors"],
+FRUITS = {"surrogate": ["surrogate.safetensors"], "codebook": ["codebook/weights.safetensors"],
           "vae": ["vae/weights.safetensors"], "rloo": ["rloo/weights.safetensors"],
-          "paper": ["paper.safetensors"], "constant": []}  # fmt: skip
+          "paper": ["paper.safetensors"], "anytime": ["anytime/weights.safetensors"],
+          "constant": []}  # fmt: skip
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -37,7 +42,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_the_same_seed_gives_the_same_bytes_and_pays_nothing_twice(
     policy: str, tmp_path: Path, data_dir: Path
 ) -> None:
-    kind = plan(policy=policy, executions=250 if policy in ("rloo", "paper") else 90)
+    kind = plan(policy=policy, executions=250 if policy in ("rloo", "paper", "anytime") else 90)
     first = learn(kind, out=tmp_path / "a", team=sums_team(), data_dir=data_dir)
     second = learn(
         kind, out=tmp_path / "b", team=sums_team(), data_dir=data_dir,
@@ -123,6 +128,80 @@ def test_a_budget_sets_the_price(tmp_path: Path, data_dir: Path) -> None:
     assert tight.validation["learned"]["tokens"] <= 150 * 1.2
     with pytest.raises(ConfigError, match=r"budget of 10 tokens .* cheapest fixed topology took 8"):
         learn(plan(budget_tokens=10), out=tmp_path / "no", team=sums_team(), data_dir=data_dir)
+
+
+DEAR = {"weak": 1.0, "fair": 2.0, "good": 20.0}
+"""Dollars for a million tokens."""
+
+
+def priced_team() -> Team:
+    """The sums team; whoever is wrong mostly says that it guesses."""
+
+    def hedging(skill: float) -> Callable[[ChatRequest], str]:
+        answer = skilled(skill)
+
+        def reply(request: ChatRequest) -> str:
+            a, b = map(int, re.findall(r"\d+", request.messages[-1].content)[:2])
+            said = answer(request)
+            return said if str(a + b) in said or a % 5 == 0 else f"I assume, approximately. {said}"
+
+        return reply
+
+    prices = Prices({name: ModelPrice(prompt=d, completion=d) for name, d in DEAR.items()})
+    members = [
+        Agent(
+            name,
+            tools=(),
+            backend=FunctionBackend(hedging(skill), name=name, connection=name),
+        )
+        for name, skill in (("weak", 0.5), ("fair", 0.7), ("good", 0.95))
+    ]
+    return Team(members, "group", name="priced", prices=prices)
+
+
+def test_an_anytime_policy_spares_dollars_and_ships(tmp_path: Path) -> None:
+    """The cheap agents' replies show when they are wrong, and the good one costs 20 times more."""
+    data = write_sums(tmp_path / "data", 900)
+    asked = plan(
+        policy="anytime", objective="dollars", price=0.01, executions=1500, limit=None,
+        anchors=("single", "pair", "group", "star"),
+    )  # fmt: skip
+    done = learn(asked, out=tmp_path / "p", team=priced_team(), data_dir=data)
+    assert done.shipped, done.verdict
+    assert done.objective == "dollars"
+    learned, fixed = done.validation["learned"], done.validation["fixed"]
+    assert learned["correct"] - 0.01 * learned["dollars"] / done.scale > (
+        fixed["correct"] - 0.01 * fixed["dollars"] / done.scale
+    )
+    record = json.loads((tmp_path / "p" / "policy.json").read_text())
+    assert record["objective"] == "dollars"
+    # As it is used: the same answers and dollars as the guard saw, from questions of that part.
+    outcomes = (tmp_path / "p" / "outcomes.jsonl").read_text().splitlines()
+    seen = {}
+    for line in map(json.loads, outcomes):
+        if len(line["hypergraph"]["edges"]) == 3:
+            seen.setdefault(line["task"], line["tokens"])
+    tasks = [t for t in load("gsm8k", "test", data_dir=data) if t.id in seen]
+    with priced_team().with_topology(f"learned:{tmp_path / 'p'}") as team:
+        for task in tasks[:20]:
+            assert team.solve_sync(task).usage.total_tokens == seen[task.id]
+
+
+def test_dollars_need_prices_and_a_policy_that_spares_them(tmp_path: Path, data_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="surrogate' spares tokens; dollars can be spared by any"):
+        plan(objective="dollars")
+    with pytest.raises(ConfigError, match="objective"):
+        plan(objective="euros")
+    with pytest.raises(ConfigError, match="budget of tokens"):
+        plan(objective="dollars", policy="anytime", budget_tokens=100)
+    with pytest.raises(ConfigError, match="price list lacks"):
+        learn(plan(policy="constant", objective="dollars"), out=tmp_path / "a",
+              team=sums_team(), data_dir=data_dir)  # fmt: skip
+    crowd = Team([Agent(f"a{i}", backend=FunctionBackend(skilled(0.5))) for i in range(7)])
+    with pytest.raises(ConfigError, match="at most 6 agents"):
+        learn(plan(policy="anytime", executions=900), out=tmp_path / "b", team=crowd,
+              data_dir=data_dir)  # fmt: skip
+    assert not (tmp_path / "b").exists()
 
 
 def test_spent_tokens_stop_it_and_more_let_it_go_on(tmp_path: Path, data_dir: Path) -> None:

@@ -46,7 +46,7 @@ def test_order_and_seed_change_nothing_and_bytes_are_equal(learned, tmp_path) ->
     again = CodebookDesigner.fit(book.codes, log, tasks, WORLD.agents[::-1], **MONEY)
     for folder, one in (("a", book), ("b", again)):
         one.save(tmp_path / folder)
-    (a,), (b,) = ((tmp_path / x).iterdir() for x in "ab")
+    a, b = (tmp_path / x / "weights.safetensors" for x in "ab")
     assert a.read_bytes() == b.read_bytes()
     task = WORLD.tasks(1, 5)[0]
     want = book.design(task, WORLD.agents)
@@ -106,6 +106,7 @@ def test_wrong_arguments_and_files_are_named(learned, tmp_path) -> None:
         CodebookDesigner.fit(book.codes, [], tasks, WORLD.agents, **MONEY)
     with pytest.raises(ConfigError, match="codebook"):
         CodebookDesigner.load(tmp_path)
-    (tmp_path / "codebook.safetensors").write_bytes(b"no")
-    with pytest.raises(ConfigError, match=r"codebook\.safetensors"):
+    book.save(tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes(b"no")
+    with pytest.raises(ConfigError, match="codebook: cannot use the weights"):
         CodebookDesigner.load(tmp_path)

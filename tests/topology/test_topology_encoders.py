@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hyperagent.errors import BackendError, ConfigError, UnknownNameError
+from hyperagent.tasks import Task
+from hyperagent.team import Agent
 from hyperagent.topology.encoders import EmbeddingsEncoder, text_encoder, to_width
 from hyperagent.topology.features import DIM, encode_texts
+from hyperagent.topology.vae import VaeDesigner
 
 TEXTS = ["Tom has 3 apples.", "", "Who wrote the letter?", "Tom has 3 apples."]
 
@@ -85,6 +89,24 @@ def test_a_server_is_asked_once_for_each_text(server: tuple[str, list[dict[str, 
 def test_a_server_that_gives_no_rows_is_named(server: tuple[str, Any], model: str) -> None:
     with pytest.raises(BackendError, match=f"openai:{model}@.*embeddings"):
         text_encoder(f"openai:{model}@{server[0]}")(TEXTS)
+
+
+def test_the_variational_designer_reads_with_it_and_remembers_that(
+    server: tuple[str, list], tmp_path: Path
+) -> None:
+    url = server[0]
+    spec, agents = f"openai:letters@{url}", [Agent("ann"), Agent("ben"), Agent("cleo")]
+    vae = VaeDesigner(encoder=spec, mode="mode")
+    task = Task("How many apples?", id="t")
+    rows = vae.task_rows([task])
+    assert not torch.equal(rows, VaeDesigner().task_rows([task]))
+    assert torch.equal(rows[:, DIM:], VaeDesigner().task_rows([task])[:, DIM:])
+    vae.save(tmp_path / "vae")
+    again = VaeDesigner.load(tmp_path / "vae", mode="mode")
+    assert torch.equal(again.task_rows([task]), rows)
+    assert again.design(task, agents).hypergraph == vae.design(task, agents).hypergraph
+    with pytest.raises(ConfigError, match="minilm"):
+        VaeDesigner(encoder="minilm")
 
 
 def test_a_sentence_encoder_reads_meaning_per_text(sentence_model: Path) -> None:

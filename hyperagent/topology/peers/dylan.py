@@ -14,9 +14,9 @@ from hyperagent.hypergraph import Hyperedge, Hypergraph
 from hyperagent.topology.design import AgentLike, Design, TaskLike
 from hyperagent.topology.outcomes import Execute
 from hyperagent.topology.peers.dag import ordered
-from hyperagent.topology.peers.files import read_folder, write_folder
 from hyperagent.topology.peers.reinforce import Training, task_order
 from hyperagent.topology.stops import Agreement
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 
 class Dylan:

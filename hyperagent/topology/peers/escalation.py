@@ -11,9 +11,9 @@ from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
 from hyperagent.topology.cascade import Cascade, Reliabilities
 from hyperagent.topology.design import AgentLike, Design, TaskLike
-from hyperagent.topology.peers.files import read_folder, write_folder
 from hyperagent.topology.replies import question_kind
 from hyperagent.topology.stops import Posterior
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 
 class Escalation:

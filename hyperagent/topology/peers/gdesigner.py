@@ -17,9 +17,9 @@ from hyperagent.topology.features import encode_texts
 from hyperagent.topology.outcomes import Execute
 from hyperagent.topology.paper_net import Noise, PaperNet
 from hyperagent.topology.peers.dag import ArcDistribution, as_phases, generator, ordered
-from hyperagent.topology.peers.files import read_folder, write_folder
 from hyperagent.topology.peers.gdesigner_net import ReleasedNet
 from hyperagent.topology.peers.reinforce import Draw, Training, reinforce
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 _EDGE = 1e-3
 """Refitted affinities are kept this far from 0 and 1, so that every likelihood is finite."""

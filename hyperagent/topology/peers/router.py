@@ -16,8 +16,8 @@ from hyperagent.topology.features import encode_texts
 from hyperagent.topology.logistic import Logistic
 from hyperagent.topology.outcomes import Execute
 from hyperagent.topology.peers.dag import ordered
-from hyperagent.topology.peers.files import read_folder, write_folder
 from hyperagent.topology.peers.reinforce import Training, task_order
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 WIDTH = 128
 """Columns of the hashed question."""

@@ -14,8 +14,8 @@ from hyperagent.hypergraph import Hypergraph
 from hyperagent.topology.design import AgentLike, Design, TaskLike
 from hyperagent.topology.outcomes import Execute
 from hyperagent.topology.peers.dag import ArcDistribution, as_phases, generator, ordered
-from hyperagent.topology.peers.files import read_folder, write_folder
 from hyperagent.topology.peers.reinforce import Draw, Training, reinforce
+from hyperagent.topology.weights_folder import read_folder, write_folder
 
 
 class StaticArcs:

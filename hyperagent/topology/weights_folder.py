@@ -1,4 +1,4 @@
-"""Folders of a fitted peer: options as JSON, numbers as safetensors."""
+"""Folders of a fitted designer: options as JSON, numbers as safetensors."""
 
 from __future__ import annotations
 
