@@ -13,6 +13,7 @@ from hyperagent.bench.samples import CALIBRATION
 from hyperagent.config import StrictModel
 from hyperagent.team import Team
 from hyperagent.team.teamfile import RoutingModel
+from hyperagent.topology.designer import weights_digest
 
 BASELINES = (
     "single",
@@ -199,6 +200,7 @@ class BenchConfig(StrictModel):
         settings["rows"] = {
             row.name: {"topology": row.topology, "routing": row.switches, "seeds": row.seeds}
             | ({} if row.temperature is None else {"temperature": row.temperature})
+            | ({} if (read := weights_digest(row.topology)) is None else {"weights": read})
             for row in self.rows
         }
         settings["members"] = describe(team)

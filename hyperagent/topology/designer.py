@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.hypergraph import anchors
@@ -37,6 +39,32 @@ without being listed here."""
 
 BARE = {"learned": "path"}
 """Parameter whose value may follow the name of a designer alone: ``"learned:DIR"``."""
+
+
+def weights_digest(spec: str) -> str | None:
+    """SHA-256 of what a spec reads from the disk; None if it reads nothing.
+
+    A folder counts by its weights and settings: what a learning run logs beside them may grow.
+
+    Parameters
+    ----------
+    spec : str
+        As `designer` takes it.
+    """
+    files: list[Path] = []
+    for value in split_spec(spec, BARE)[1].values():
+        path = Path(str(value))
+        if path.is_dir():
+            files += [f for f in path.rglob("*") if f.suffix == ".safetensors"]
+            files += [f for f in path.rglob("*") if f.name in ("policy.json", "config.json")]
+        elif path.is_file():
+            files.append(path)
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def designer(spec: str | Designer) -> Designer:

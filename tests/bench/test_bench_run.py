@@ -30,6 +30,7 @@ from hyperagent.llm.types import Usage
 from hyperagent.tasks import load as load_tasks
 from hyperagent.tasks import split_by_hash
 from hyperagent.team import Agent, Routing, Sampling, Team
+from hyperagent.topology import VaeDesigner
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -135,6 +136,20 @@ def test_answers_do_not_depend_on_concurrency(team: Team, data_dir: Path, tmp_pa
             out=tmp_path / str(number), team=team, data_dir=data_dir,
         )  # fmt: skip
     assert answers(tmp_path / "1") == answers(tmp_path / "64")
+
+
+def test_other_weights_under_the_same_name_refuse_to_resume(
+    team: Team, data_dir: Path, tmp_path: Path
+) -> None:
+    out, weights = tmp_path / "run", tmp_path / "vae"
+    asked = config(limit=2, topologies=(f"vae:weights={weights}",))
+    VaeDesigner(init=1).save(weights)
+    first = run_bench(asked, out=out, team=team, data_dir=data_dir)
+    VaeDesigner(init=1).save(weights)
+    assert run_bench(asked, out=out, resume=True, team=team, data_dir=data_dir) == first
+    VaeDesigner(init=2).save(weights)
+    with pytest.raises(ResumeRefused, match="weights"):
+        run_bench(asked, out=out, resume=True, team=team, data_dir=data_dir)
 
 
 def test_changed_settings_team_or_data_refuse_to_resume(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from os import PathLike
 
 import torch
 from torch import Tensor
 
 from hyperagent.errors import ConfigError
-from hyperagent.topology.design import AgentLike, TaskLike
-from hyperagent.topology.outcomes import Execute
 from hyperagent.topology.peers.dag import ArcDistribution
-from hyperagent.topology.peers.reinforce import Training
 from hyperagent.topology.peers.static import StaticArcs
 
 
@@ -54,6 +50,7 @@ class AgentPrune(StaticArcs):
     """
 
     name = "agentprune"
+    episodes = 40
 
     def __init__(
         self,
@@ -72,34 +69,15 @@ class AgentPrune(StaticArcs):
         self.kept = torch.zeros(0, 0, dtype=torch.bool)
         super().__init__(mode=mode, lr=lr, baseline=False, weights=weights)
 
-    def fit(
-        self,
-        tasks: Sequence[TaskLike],
-        agents: Sequence[AgentLike],
-        execute: Execute,
-        *,
-        episodes: int = 40,
-        seed: int = 0,
-    ) -> Training:
-        """Learn the logits in place, in batches of four tasks, then prune.
+    def _begin(self) -> None:
+        self.kept = ~torch.eye(len(self.logits), dtype=torch.bool)
 
-        Parameters
-        ----------
-        tasks : sequence of TaskLike
-        agents : sequence of AgentLike
-        execute : Execute
-        episodes : int
-            Executions, at least one batch.
-        seed : int
-        """
-        n = len(agents)
-        self.kept = ~torch.eye(n, dtype=torch.bool)
-        training = self._train(tasks, agents, execute, episodes, seed)
+    def _finish(self) -> None:
+        """Prune."""
         arcs = self.kept.nonzero()
         # A stable sort prunes equal logits in the order of the agents.
         lowest = self.logits[self.kept].argsort(stable=True)[: int(self.rate * len(arcs) + 1e-9)]
         self.kept[tuple(arcs[lowest].T)] = False
-        return training
 
     def effective_logits(self) -> Tensor:
         """Logits, -inf where an arc is pruned."""

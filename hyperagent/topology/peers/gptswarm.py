@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
 
-from hyperagent.topology.design import AgentLike, TaskLike
-from hyperagent.topology.outcomes import Execute
-from hyperagent.topology.peers.reinforce import Training
 from hyperagent.topology.peers.static import StaticArcs
 
 
@@ -47,6 +43,7 @@ class GptSwarm(StaticArcs):
     """
 
     name = "gptswarm"
+    episodes = 200
 
     def __init__(
         self,
@@ -57,25 +54,3 @@ class GptSwarm(StaticArcs):
         weights: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__(mode=mode, lr=lr, baseline=bool(baseline), weights=weights)
-
-    def fit(
-        self,
-        tasks: Sequence[TaskLike],
-        agents: Sequence[AgentLike],
-        execute: Execute,
-        *,
-        episodes: int = 200,
-        seed: int = 0,
-    ) -> Training:
-        """Learn the logits in place, in batches of four tasks.
-
-        Parameters
-        ----------
-        tasks : sequence of TaskLike
-        agents : sequence of AgentLike
-        execute : Execute
-        episodes : int
-            Executions, at least one batch.
-        seed : int
-        """
-        return self._train(tasks, agents, execute, episodes, seed)

@@ -19,7 +19,7 @@ from hyperagent.topology.weights_folder import read_folder, write_folder
 
 
 class StaticArcs:
-    """What GPTSwarm and AgentPrune share; each adds its own training and says what differs.
+    """What GPTSwarm and AgentPrune share; each adds what is its own, and says what differs.
 
     Before training all logits are 0, so that every arc has probability 1/2, for any team. A
     trained designer knows one team by the ids of its agents.
@@ -27,6 +27,8 @@ class StaticArcs:
 
     name: ClassVar[str]
     batch: ClassVar[int] = 4
+    episodes: ClassVar[int]
+    """Executions of a training unless told otherwise, as many as its authors made."""
 
     def __init__(
         self, *, mode: str, lr: float, baseline: bool, weights: str | PathLike[str] | None
@@ -107,18 +109,30 @@ class StaticArcs:
         """The designer that `save` wrote."""
         return cls(weights=folder, **options)
 
-    def _train(
+    def fit(
         self,
         tasks: Sequence[TaskLike],
         agents: Sequence[AgentLike],
         execute: Execute,
-        episodes: int,
-        seed: int,
+        *,
+        episodes: int | None = None,
+        seed: int = 0,
     ) -> Training:
-        """REINFORCE on all logits, from 0."""
+        """Learn the logits in place, from 0, in batches of four tasks.
+
+        Parameters
+        ----------
+        tasks : sequence of TaskLike
+        agents : sequence of AgentLike
+        execute : Execute
+        episodes : int, optional
+            Executions, at least one batch; by default `episodes` of the class.
+        seed : int
+        """
         self.agents = tuple(agent.id for agent in ordered(agents))
         n = len(self.agents)
         self.logits = torch.zeros(n, n, dtype=torch.float64, requires_grad=True)
+        self._begin()
 
         def draw(task: TaskLike, number: int) -> Draw:
             policy = self.policy(agents)
@@ -126,11 +140,18 @@ class StaticArcs:
             return Draw(as_phases(policy.nodes, arcs), policy.log_prob(arcs), self._penalty(policy))
 
         training = reinforce(
-            draw, [self.logits], tasks, execute, episodes=episodes, seed=seed, lr=self.lr,
-            batch=self.batch, baseline=self.baseline,
+            draw, [self.logits], tasks, execute, seed=seed, lr=self.lr, batch=self.batch,
+            episodes=self.episodes if episodes is None else episodes, baseline=self.baseline,
         )  # fmt: skip
         self.logits = self.logits.detach()
+        self._finish()
         return training
+
+    def _begin(self) -> None:
+        """Before the first batch."""
+
+    def _finish(self) -> None:
+        """After the last one."""
 
     def _penalty(self, policy: ArcDistribution) -> Tensor | None:
         return None
