@@ -16,7 +16,7 @@ The policy takes the larger of stopping and the best ask, for accuracy − price
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -268,7 +268,9 @@ class Beliefs:
                     better = forecast > best
                     best, won = np.where(better, forecast, best), np.where(better, target, won)
                 value[mask] = won
-            made.append(AnytimePolicy(self, price, objective, unit, asks))
+            policy = AnytimePolicy(self, price, objective, unit, asks)
+            asked = policy.run(self.training, self.states).asked.mean(axis=0)
+            made.append(replace(policy, shares=tuple(asked.tolist())))
         return tuple(made)
 
 
@@ -286,6 +288,8 @@ class AnytimePolicy:
         Cost, in the objective's own unit, that counts 1.
     asks : mapping of (int, int) to ndarray
         Weights of the forecast value of asking an agent, by state and agent.
+    shares : tuple of float
+        By agent the share of the training questions on which it is asked.
     """
 
     beliefs: Beliefs
@@ -293,6 +297,7 @@ class AnytimePolicy:
     objective: Objective
     unit: float
     asks: Mapping[tuple[int, int], np.ndarray]
+    shares: tuple[float, ...] = ()
 
     def run(self, replies: Replies, states: Mapping[int, _State] | None = None) -> Played:
         """Ask and stop on every question of `replies`.

@@ -144,6 +144,9 @@ class AnytimeDesigner:
     def design(self, task: TaskLike, agents: Sequence[AgentLike], *, seed: int = 0) -> Design:
         """The agents of the policy, the most promising first; others are benched.
 
+        ``probabilities`` are 1 for the first, which is asked for certain, and for the others the
+        share of the training questions on which they are asked.
+
         Raises
         ------
         ConfigError
@@ -163,7 +166,9 @@ class AnytimeDesigner:
         order = sorted(known, key=lambda agent: (agent != first, -rates[agent]))
         edges = tuple(Hyperedge((agent,), phase=i) for i, agent in enumerate(order))
         nodes = (*order, *sorted(names.difference(known)))
-        return Design(Hypergraph(nodes, edges), name=self.name, stop=guide)
+        shares = dict(zip(known, self.policy.shares, strict=True)) | {first: 1.0}
+        asked = {f"e{i}": shares[agent] for i, agent in enumerate(order)}
+        return Design(Hypergraph(nodes, edges), 0.0, asked, self.name, guide)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the policy into a folder: JSON and safetensors."""
@@ -174,6 +179,7 @@ class AnytimeDesigner:
             "price": policy.price,
             "objective": policy.objective,
             "unit": policy.unit,
+            "shares": list(policy.shares),
             "wrong": self.wrong,
         }
         models = {f"question.{i}": model for i, model in enumerate(beliefs.by_question)}
@@ -222,7 +228,8 @@ def _read(folder: str | PathLike[str]) -> AnytimePolicy:
                 f"of a question, this version has {asked}"
             )
         return AnytimePolicy(
-            beliefs, float(config["price"]), config["objective"], float(config["unit"]), asks
-        )
+            beliefs, float(config["price"]), config["objective"], float(config["unit"]), asks,
+            tuple(config["shares"]),
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"anytime: {folder} is damaged: {error!r}") from error

@@ -26,6 +26,7 @@ REPLY_FEATURES = (
     "not positive", "log answer", "answer stands in question", "paragraphs", "equals signs",
     "final marker", "unknowns", "hedges", "ends in mid-sentence", "answer near the end",
     "answer is a stated result", "first to last ratio of paragraphs",
+    "states a confidence", "stated confidence",
 )  # fmt: skip
 
 _WORDS = {
@@ -44,6 +45,7 @@ _LARGEST = Fraction(10**30)
 _HEDGE = re.compile(
     r"assum|approx|however|mistake|wait\b|not possible|cannot|unknown|since we don't|round"
 )
+_CONFIDENCE = re.compile(r"\bconfidence\W{0,3}[:=]\W{0,3}(\d(?:\.\d{1,6})?)(?![\d%])")
 _UNKNOWN = re.compile(r"\b[xy] =|\blet [a-z] ")
 _OPERATORS = str.maketrans({"×": "*", "÷": "/", "−": "-", "–": "-"})
 _LATEX = re.compile(r"\\(times|cdot|div)\b")
@@ -102,6 +104,7 @@ def reply_features(question: str, reply: str, answer: str | None) -> np.ndarray:
     results, wrong = check_calculations(reply)
     lower, tail = reply.lower(), reply.rstrip()[-1:]
     unused = len(set(asked) - set(used))
+    sure = _CONFIDENCE.search(lower)
     paragraphs = [len(part) for part in reply.split("\n\n") if part.strip()] or [0]
     return np.array(
         [
@@ -125,6 +128,8 @@ def reply_features(question: str, reply: str, answer: str | None) -> np.ndarray:
             number is not None and number in used[-3:],
             number is not None and number in results,
             math.log1p(paragraphs[-1]) - math.log1p(paragraphs[0]),
+            sure is not None,
+            0.5 if sure is None else min(float(sure[1]), 1.0),
         ],
         dtype=np.float64,
     )

@@ -129,6 +129,10 @@ def test_the_first_phase_is_the_first_ask_and_probabilities_follow_the_replies(
     assert isinstance(guide, Guide)
     phases = {edge.phase: edge.members for edge in design.hypergraph.edges}
     assert guide.next((), phases) == 0
+    asked = [design.probabilities[f"e{i}"] for i in range(3)]
+    assert asked[0] == 1.0
+    assert all(0 <= share < 1 for share in asked[1:])
+    assert any(asked[1:])
     assert not guide(())
     hedged = Vote("good", "3", None, "Approximately, I assume. The answer is 3.")
     plain = Vote("good", "3", None, "1 + 2 = 3\nThe answer is 3.")

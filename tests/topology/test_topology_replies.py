@@ -99,6 +99,22 @@ def test_features_have_their_names() -> None:
         assert np.isfinite(reply_features(odd, odd, "9" * 99)).all()
 
 
+@pytest.mark.parametrize(
+    ("reply", "stated", "value"),
+    [
+        ("NOTE\nanswer: 7\nconfidence: 0.8\nfact: 3+4 is 7", 1, 0.8),
+        ('{"answer": "7", "confidence": 0.25}', 1, 0.25),
+        ("**Confidence:** 1", 1, 1.0),
+        ("I say so with confidence. 7", 0, 0.5),
+        ("confidence 90%", 0, 0.5),
+        ("The answer is 7.", 0, 0.5),
+    ],
+)
+def test_a_stated_confidence_is_read(reply: str, stated: int, value: float) -> None:
+    seen = dict(zip(REPLY_FEATURES, reply_features("3 and 4?", reply, "7"), strict=True))
+    assert (seen["states a confidence"], seen["stated confidence"]) == (stated, value)
+
+
 def test_every_listed_price_says_whose_it_is_and_when() -> None:
     prices = Prices.load(PRICES)
     for name in ("gpt-4o-mini-2024-07-18", "Llama-3.1-8B-Instruct", "gpt-4 (2023)"):
