@@ -76,9 +76,9 @@ STAGES = {
     "words": Stage(decay=0.8, floor=0.35),
     "team": Stage("words", 1.0, 0.5, shares=SHARES),
     "longer": Stage("team", 1.0, 0.4, shares=_ALONE),
-    "sums": Stage("longer", 0.9, 0.5, 0.0, ("sums", "compare"), SHARES),
-    "rates": Stage("longer", 0.9, 0.5, 0.0, ("rates", "time", "groups"), SHARES),
-    "parts": Stage("longer", 0.9, 0.5, 0.0, ("fractions", "percent", "money"), SHARES),
+    "sums": Stage("longer", 0.9, 0.5, 0.0, ("sums", "compare"), _ALONE),
+    "rates": Stage("longer", 0.9, 0.5, 0.0, ("rates", "time", "groups"), _ALONE),
+    "parts": Stage("longer", 0.9, 0.5, 0.0, ("fractions", "percent", "money"), _ALONE),
     "verifier": Stage("longer", 0.9, 0.5, 0.0, (), _CHECKING),
 }
 

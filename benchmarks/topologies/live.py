@@ -31,9 +31,12 @@ from hyperagent.bench.files import read_lines
 from hyperagent.bench.progress import PlainLines
 from hyperagent.errors import DataError
 from hyperagent.learning import LearnPlan, learn
+from hyperagent.llm.weights import FOLDER, LIST
 from hyperagent.team import Team, load_team_file
 
 HERE = Path(__file__).resolve().parent
+WEIGHTS = json.loads((FOLDER / LIST).read_text())["pocket.gguf"]["sha256"]
+"""Of the models that the team is made of."""
 SETS = {"wordproblems": "validation", "multiarith": "test", "gsm8k": "test"}
 """Set to the split on which a topology is learned."""
 ASKED = 1600
@@ -233,6 +236,15 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def earlier(path: Path, settings: dict[str, int]) -> dict[str, Any]:
+    """Sets that an earlier run with the same weights and settings has written."""
+    if not path.exists():
+        return {}
+    old = json.loads(path.read_text())
+    same = all(old[name] == value for name, value in settings.items())
+    return old["sets"] if same and old.get("weights") == WEIGHTS else {}
+
+
 def main() -> None:
     """Run, or go on; then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -251,16 +263,17 @@ def main() -> None:
     ]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         done = pool.starmap(study, jobs, chunksize=1)
+    options.results.mkdir(parents=True, exist_ok=True)
+    settings = {name: getattr(options, name) for name in ("seeds", "executions", "limit")}
+    found = {name: result for name, result in done if isinstance(result, dict)}
     results = {
         "date": datetime.now(UTC).date().isoformat(),
-        "seeds": options.seeds,
-        "executions": options.executions,
-        "limit": options.limit,
+        "weights": WEIGHTS,
+        **settings,
         "missing": {name: why for name, why in done if isinstance(why, str)},
-        "sets": {name: found for name, found in done if isinstance(found, dict)},
+        "sets": earlier(options.results / "live.json", settings) | found,
     }
     text = markdown(results)
-    options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "live.json").write_text(json.dumps(results, indent=1) + "\n")
     (options.results / "live.md").write_text(text)
     print(text)

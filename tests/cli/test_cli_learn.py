@@ -111,6 +111,10 @@ def test_what_is_expected_of_a_group_is_said(shell, monkeypatch):
 WRONG = {
     "data set": (["learn", "gsm8", "--out", "p"], "Did you mean 'gsm8k'?"),
     "policy": (["learn", "wordproblems", "--out", "p", "--policy", "ppo"], "unknown policy 'ppo'"),
+    "dollars": (
+        ["learn", "wordproblems", "--out", "p", "--objective", "dollars"],
+        "dollars can be spared by anytime and constant",
+    ),
     "no folder": (["learn", "wordproblems"], "--out"),
     "both prices": (
         ["learn", "wordproblems", "--out", "p", "--price", "1", "--budget-tokens", "9"],
