@@ -226,10 +226,14 @@ def _mixed(rng: random.Random, good: Sequence[Note], bad: Sequence[Note]) -> tup
 
 
 async def measure(options: argparse.Namespace, make: Callable[[str], Backend]) -> dict[str, Any]:
-    """All figures of all models."""
+    """All figures of all models; what was measured is on the disk after every model."""
     scores: dict[str, Any] = {}
+    if options.resume and options.out.exists():
+        scores = json.loads(options.out.read_text(encoding="utf-8"))
     solver = make(options.models[0])
     for spec in options.models:
+        if spec in scores:
+            continue
         model = make(spec)
         print(f"== {spec}", flush=True)
         names = options.sets if spec == options.models[0] else options.sets[:1]
@@ -242,6 +246,10 @@ async def measure(options: argparse.Namespace, make: Callable[[str], Backend]) -
                 scores[spec][f"boards as {role}"] = found
                 print(role, json.dumps(found), flush=True)
         await model.aclose()
+        if options.out:
+            fresh = options.out.with_suffix(".tmp")
+            fresh.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+            fresh.replace(options.out)
     await solver.aclose()
     return scores
 
@@ -257,7 +265,8 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=400, help="problems with boards; 0: none")
     parser.add_argument("--bare", action="store_true", help="without the calculator")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON file, written after every model")
+    parser.add_argument("--resume", action="store_true", help="leave out models that --out holds")
     options = parser.parse_args()
 
     def make(spec: str) -> Backend:
@@ -268,11 +277,9 @@ def main() -> None:
             calculator=False if options.bare else None,
         )
 
-    scores = asyncio.run(measure(options, make))
-    if options.out:
-        fresh = options.out.with_suffix(".tmp")
-        fresh.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(options.out)
+    if options.resume and not options.out:
+        parser.error("--resume goes on with --out")
+    asyncio.run(measure(options, make))
 
 
 if __name__ == "__main__":
