@@ -207,8 +207,12 @@ class _Run:
         self.train = tuple(parts["train"][: plan.limit])
         self.validation = tuple(parts["validation"][: plan.limit])
         self.agents = tuple(team.agents.values())
-        # Before anything is paid for: a spec that cannot be used ends the run here.
+        # Before anything is paid for: what cannot be used ends the run here.
         text_encoder(plan.encoder)
+        if plan.objective == "dollars" and team.prices is None:
+            raise ConfigError(
+                f"the team {team.name} has no price list (--prices): no dollars can be spared"
+            )
         self.topologies = portfolio(self.agents, plan.anchors)
         if plan.policy == "anytime":
             if len(self.agents) > MOST_AGENTS:

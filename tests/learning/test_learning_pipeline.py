@@ -194,9 +194,13 @@ def test_dollars_need_prices_and_a_policy_that_spares_them(tmp_path: Path, data_
         plan(objective="euros")
     with pytest.raises(ConfigError, match="budget of tokens"):
         plan(objective="dollars", policy="anytime", budget_tokens=100)
+    in_dollars, unpriced = plan(policy="constant", objective="dollars"), sums_team()
+    with pytest.raises(ConfigError, match="no price list"):
+        learn(in_dollars, out=tmp_path / "a", team=unpriced, data_dir=data_dir)
+    assert not (tmp_path / "a").exists()
+    unpriced.prices = Prices({})
     with pytest.raises(ConfigError, match="price list lacks"):
-        learn(plan(policy="constant", objective="dollars"), out=tmp_path / "a",
-              team=sums_team(), data_dir=data_dir)  # fmt: skip
+        learn(in_dollars, out=tmp_path / "a", team=unpriced, data_dir=data_dir)
     crowd = Team([Agent(f"a{i}", backend=FunctionBackend(skilled(0.5))) for i in range(7)])
     with pytest.raises(ConfigError, match="at most 6 agents"):
         learn(plan(policy="anytime", executions=900), out=tmp_path / "b", team=crowd,
