@@ -115,8 +115,9 @@ class AnytimeDesigner:
         Learned on replies of agents that were asked alone, e.g. by `choose_policy`.
     weights : path, optional
         Folder written by `save`, in place of `policy`.
-    wrong : int
-        Number of plausible wrong answers of a task, at least 1.
+    wrong : int, optional
+        Number of plausible wrong answers of a task, at least 1. By default that of `weights`, else
+        10; a choice has as many as it has options but one.
 
     Raises
     ------
@@ -131,15 +132,17 @@ class AnytimeDesigner:
         policy: AnytimePolicy | None = None,
         *,
         weights: str | PathLike[str] | None = None,
-        wrong: int = 10,
+        wrong: int | None = None,
     ) -> None:
         if (policy is None) == (weights is None):
             raise ConfigError("anytime: give either a policy or weights=FOLDER")
-        if wrong < 1:
-            raise ConfigError(f"anytime: wrong must be at least 1, got {wrong!r}")
-        self.policy = policy if weights is None else _read(weights)
-        assert self.policy is not None
-        self.wrong = wrong
+        known = 10
+        if weights is not None:
+            policy, known = _read(weights)
+        assert policy is not None
+        self.policy, self.wrong = policy, known if wrong is None else wrong
+        if self.wrong < 1:
+            raise ConfigError(f"anytime: wrong must be at least 1, got {self.wrong!r}")
 
     def design(self, task: TaskLike, agents: Sequence[AgentLike], *, seed: int = 0) -> Design:
         """The agents of the policy, the most promising first; others are benched.
@@ -195,11 +198,11 @@ class AnytimeDesigner:
     @classmethod
     def load(cls, folder: str | PathLike[str], *, wrong: int | None = None) -> AnytimeDesigner:
         """The designer that `save` wrote."""
-        config, _ = read_folder(folder, cls.name)
-        return cls(weights=folder, wrong=config.get("wrong", 10) if wrong is None else wrong)
+        return cls(weights=folder, wrong=wrong)
 
 
-def _read(folder: str | PathLike[str]) -> AnytimePolicy:
+def _read(folder: str | PathLike[str]) -> tuple[AnytimePolicy, int]:
+    """Policy and number of wrong answers."""
     config, arrays = read_folder(folder, AnytimeDesigner.name)
 
     def model(name: str) -> Logistic:
@@ -222,14 +225,19 @@ def _read(folder: str | PathLike[str]) -> AnytimePolicy:
             if not mask >> agent & 1
         }
         asked = len(QUESTION_FEATURES) + len(beliefs.kinds)
-        if any(len(m.mean) != asked for m in beliefs.by_question):
+        widths = (
+            {len(m.mean) for m in beliefs.by_question},
+            {len(m.mean) for m in beliefs.trust.own},
+        )
+        if widths != ({asked}, {asked + len(REPLY_FEATURES)}):
             raise ConfigError(
-                f"anytime: the weights in {folder} read {len(beliefs.by_question[0].mean)} numbers "
-                f"of a question, this version has {asked}"
+                f"anytime: the weights in {folder} are of a version that reads other features of "
+                "questions and replies; learn again"
             )
-        return AnytimePolicy(
+        policy = AnytimePolicy(
             beliefs, float(config["price"]), config["objective"], float(config["unit"]), asks,
             tuple(config["shares"]),
         )  # fmt: skip
+        return policy, int(config["wrong"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"anytime: {folder} is damaged: {error!r}") from error

@@ -19,7 +19,16 @@ from hyperagent.learning.alone import ask_alone, read_replies, seat_alone
 from hyperagent.llm import ChatRequest, FunctionBackend
 from hyperagent.tasks import Task
 from hyperagent.team import Agent, Team
-from hyperagent.topology import AnytimeDesigner, Beliefs, Design, Guide, Replies, Vote
+from hyperagent.topology import (
+    AnytimeDesigner,
+    Beliefs,
+    Design,
+    Guide,
+    Replies,
+    Vote,
+    anytime_designer,
+    designer,
+)
 from hyperagent.topology.anytime_designer import AnytimeGuide
 from hyperagent.topology.outcomes import Outcome
 
@@ -109,6 +118,7 @@ def test_a_saved_policy_decides_alike(world: SimpleNamespace, tmp_path: Path) ->
     first.save(tmp_path / "a")
     second = AnytimeDesigner.load(tmp_path / "a")
     assert second.wrong == 7
+    assert designer(f"anytime:weights={tmp_path / 'a'}").wrong == 7
     second.save(tmp_path / "b")
     for name in ("config.json", "weights.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -143,7 +153,9 @@ def test_the_first_phase_is_the_first_ask_and_probabilities_follow_the_replies(
     assert guide.probability([hedged, agrees]) > guide.probability([hedged, differs])
 
 
-def test_wrong_use(team: Team, world: SimpleNamespace, tmp_path: Path) -> None:
+def test_wrong_use(
+    team: Team, world: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match="either a policy or weights"):
         AnytimeDesigner()
     with pytest.raises(ConfigError, match="at least 1"):
@@ -152,6 +164,11 @@ def test_wrong_use(team: Team, world: SimpleNamespace, tmp_path: Path) -> None:
         AnytimeDesigner(world.policy).design(world.tasks[0], [Agent("cheap"), Agent("fair")])
     with pytest.raises(ConfigError, match="cannot use the weights"):
         AnytimeDesigner.load(tmp_path)
+    AnytimeDesigner(world.policy).save(tmp_path)
+    monkeypatch.setattr(anytime_designer, "REPLY_FEATURES", ("one",))
+    with pytest.raises(ConfigError, match="learn again"):
+        AnytimeDesigner.load(tmp_path)
+    monkeypatch.undo()
     with pytest.raises(ConfigError, match="both"):
         team.solve_sync(world.tasks[0], stop=AnytimeGuide(world.policy, "?"))
 
