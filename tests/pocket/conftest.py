@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -27,4 +28,19 @@ def pocket() -> Iterator[SimpleNamespace]:
     finally:
         sys.path.remove(str(FOLDER))
         for name in ("export", "parity", "tokenizer"):
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a script of benchmarks/pocket by its name."""
+    if not FOLDER.is_dir():
+        pytest.skip("the studies are not part of this checkout")
+    before = set(sys.modules)
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield import_module
+    finally:
+        sys.path.remove(str(FOLDER))
+        for name in {path.stem for path in FOLDER.glob("*.py")} - before:
             sys.modules.pop(name, None)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -15,21 +12,10 @@ import pytest
 from hyperagent.llm import ChatRequest, FunctionBackend
 from hyperagent.tasks.wordproblems import SKILLS, stream
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "pocket"
-if not FOLDER.is_dir():
-    pytest.skip("the studies are not part of this checkout", allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
-def evaluate() -> Iterator[ModuleType]:
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield import_module("evaluate")
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in {path.stem for path in FOLDER.glob("*.py")} - before:
-            sys.modules.pop(name, None)
+def evaluate(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("evaluate")
 
 
 def test_every_skill_gets_as_many_problems_and_hits_line_up(evaluate: ModuleType) -> None:

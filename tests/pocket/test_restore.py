@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -20,23 +18,10 @@ torch = pytest.importorskip("torch")
 gguf = pytest.importorskip("gguf")
 transformers = pytest.importorskip("transformers", reason="needs the extra hyperagent[hf]")
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "pocket"
-if not FOLDER.is_dir():
-    pytest.skip("the studies are not part of this checkout", allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[SimpleNamespace]:
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield SimpleNamespace(
-            **{name: import_module(name) for name in ("export", "model", "restore")}
-        )
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in {path.stem for path in FOLDER.glob("*.py")} - before:
-            sys.modules.pop(name, None)
+def lab(script: Callable[[str], ModuleType]) -> SimpleNamespace:
+    return SimpleNamespace(**{name: script(name) for name in ("export", "model", "restore")})
 
 
 def tensors(file: Path) -> dict[str, bytes]:
