@@ -39,8 +39,10 @@ WEIGHTS = json.loads((FOLDER / LIST).read_text())["pocket.gguf"]["sha256"]
 """Of the models that the team is made of."""
 SETS = {"wordproblems": "validation", "multiarith": "test", "gsm8k": "test"}
 """Set to the split on which a topology is learned."""
+ASKING = ("anytime", "probe")
+"""Policies that decide by what an agent has said."""
 ASKED = 1600
-"""Executions of the anytime policy: mostly each agent alone on the training questions."""
+"""Executions of each of them."""
 SAMPLED = 0.7
 FIXED = ("single", "pair", "role_cover", "group", "chain", "star", "complete")
 PEERS = (
@@ -101,21 +103,23 @@ def study(
             )
         rows.append(Row(topology=spec, label=f"{peer}, trained", seeds=3))
         peers[peer] = asdict(trained)
-    folder = out / f"{name}-anytime"
-    with team() as members:
-        asking = learn(
-            LearnPlan(
-                name, split=SETS[name], policy="anytime", executions=ASKED, limit=ASKED,
-                concurrency=32,
-            ),
-            out=folder,
-            resume=resume and folder.exists(),
-            team=members,
-            calls=out / f"{name}-replies.sqlite",
-            progress=PlainLines(seconds=30),
-        )  # fmt: skip
-    # As it was learned, whatever the guard said: what it would have done is the question here.
-    rows.append(Row(topology=f"anytime:weights={folder / 'anytime'}", label="anytime", seeds=1))
+    asking = {}
+    for policy in ASKING:
+        folder = out / f"{name}-{policy}"
+        with team() as members:
+            asking[policy] = learn(
+                LearnPlan(
+                    name, split=SETS[name], policy=policy, executions=ASKED, limit=ASKED,
+                    concurrency=32,
+                ),
+                out=folder,
+                resume=resume and folder.exists(),
+                team=members,
+                calls=out / f"{name}-replies.sqlite",
+                progress=PlainLines(seconds=30),
+            )  # fmt: skip
+        # As it was learned, whatever the guard said: what it would have done is the question here.
+        rows.append(Row(topology=f"{policy}:weights={folder / policy}", label=policy, seeds=1))
     config = BenchConfig(
         task=name,
         topologies=tuple(rows),
@@ -138,7 +142,7 @@ def study(
     found = {
         "learned": [run.to_json() for run in learned],
         "peers": peers,
-        "anytime": asking.to_json(),
+        "asking": {policy: run.to_json() for policy, run in asking.items()},
         "table": summary.to_json(),
         "markdown": to_markdown(summary),
         "against": against(summary, folder, [run.fixed for run in learned]),
@@ -226,8 +230,10 @@ def markdown(results: dict[str, Any]) -> str:
             )
             + ".",
             "",
-            f"Anytime policy: {found['anytime']['verdict']['reason']}",
-            "",
+            *(
+                f"- {policy}: {run['verdict']['reason']}"
+                for policy, run in found["asking"].items()
+            ),
             *(
                 f"- seed {k}: {run['verdict']['reason'] if run['verdict'] else 'constant'}"
                 for k, run in enumerate(found["learned"])

@@ -17,6 +17,11 @@ CALIBRATION = "@"
 """First character of the rows that measure something and are no rows of the table."""
 
 
+def item_key(row: str, seed: int, task: str) -> str:
+    """Name of an item in a run folder, by the ids of its row and its task."""
+    return f"{row}|{seed}|{task}"
+
+
 @dataclass(frozen=True)
 class Item:
     """One question for one row with one seed.
@@ -39,7 +44,7 @@ class Item:
     @property
     def key(self) -> str:
         """Name of the item in the run folder."""
-        return f"{self.row}|{self.seed}|{self.task.id}"
+        return item_key(self.row, self.seed, self.task.id)
 
     @property
     def costs(self) -> bool:

@@ -247,6 +247,10 @@ def _told(
     design = replace(design, hypergraph=graph)
     success = tokens = None
     saved: list[float | None] = [None] * len(graph.edges)
+    if design.expected is not None:
+        tokens = design.expected.tokens
+        saved = [design.expected.by_edge.get(f"e{i}") for i in range(len(graph.edges))]
+        return Explanation(design, roles, success, tokens, tuple(saved), result)
     expect = getattr(source, "expect", None)
     predicted = expect(task, [graph]) if expect is not None else None
     if predicted is not None:

@@ -37,7 +37,7 @@ def learn(
     policy: Annotated[
         str,
         typer.Option("--policy", metavar="KIND", help="surrogate, codebook, vae, rloo, anytime, "
-                     "constant or paper."),
+                     "probe, constant or paper."),
     ] = "surrogate",
     team: TeamName = None,
     backend: BackendSpec = None,
@@ -61,7 +61,7 @@ def learn(
     objective: Annotated[
         str | None,
         typer.Option("--objective", metavar="WHAT", help="What to spare: tokens (default), or "
-                     "dollars with --policy anytime or constant."),
+                     "dollars with --policy anytime, probe or constant."),
     ] = None,
     spend_tokens: Annotated[
         int | None,
@@ -86,6 +86,11 @@ def learn(
         str | None,
         typer.Option("--encoder", metavar="SPEC", help="How questions are read: hashing (default), "
                      "sentence:FOLDER or openai:MODEL[@URL]."),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option("--probe", metavar="AGENT", help="With --policy probe, the agent that is "
+                     "asked first; the most reliable one by default."),
     ] = None,
     seed: Seed = None,
     concurrency: Annotated[
@@ -129,7 +134,7 @@ def learn(
     )  # fmt: skip
     given = {
         "executions": executions, "split": split, "limit": limit, "anchors": anchor or None,
-        "encoder": encoder, "objective": objective,
+        "encoder": encoder, "objective": objective, "probe": probe,
     }  # fmt: skip
     plan = LearnPlan(
         task, policy=policy, budget_tokens=budget_tokens, price=price, seed=resolved.values.seed,
@@ -200,7 +205,7 @@ def summary_lines(done: Learned, folder: str) -> list[str]:
     if done.verdict is None:
         head += f"the fixed topology {done.fixed}"
     elif done.shipped:
-        head += "used; it beats the best fixed topology"
+        head += "used; it beats the best fixed topology and one agent alone"
     else:
         head += f"NOT used; {done.fixed}, the best fixed topology, stays"
     lines = [head]
@@ -211,7 +216,7 @@ def summary_lines(done: Learned, folder: str) -> list[str]:
             [("validation", "right", "tokens a question", "$ per 1,000")]
             + [
                 (
-                    names[key],
+                    names.get(key, key),
                     f"{value['correct']:.1%}",
                     f"{value['tokens']:,.0f}",
                     f"{1000 * value['dollars']:.4g}" if "dollars" in value else "-",

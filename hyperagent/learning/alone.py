@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hyperagent.bench.samples import item_key
 from hyperagent.hypergraph import Hyperedge, Hypergraph
 from hyperagent.tasks import Task
 from hyperagent.team import Agent
@@ -81,7 +82,7 @@ def read_replies(
     """
     seats = seat_alone(agents)
     rows = [
-        [samples[f"{graph.digest()[:12]}|{seed}|{task.id}"] for graph in seats.values()]
+        [samples[item_key(graph.digest()[:12], seed, task.id)] for graph in seats.values()]
         for task in tasks
     ]
 

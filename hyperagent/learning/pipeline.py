@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -18,22 +18,24 @@ from hyperagent.bench.progress import Progress, Silent
 from hyperagent.bench.store import RunFolder, open_folder
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hypergraph
-from hyperagent.learning.alone import ask_alone, seat_alone
+from hyperagent.learning.alone import seat_alone
 from hyperagent.learning.events import ScalarLog
 from hyperagent.learning.execution import Executions, TeamExecutor
 from hyperagent.learning.plan import DEFAULT_PRICE, MEASURED, LearnPlan, divide
 from hyperagent.learning.policies import Lesson, make_policy
+from hyperagent.learning.probing import MOST_BRANCHES
+from hyperagent.learning.validation import validate
 from hyperagent.llm import Allowance, CacheStore, Limiter, Prices, RetryPolicy
 from hyperagent.tasks import TaskSet
 from hyperagent.team import Team
 from hyperagent.topology.anytime import MOST_AGENTS
 from hyperagent.topology.candidates import portfolio
-from hyperagent.topology.collect import explore, race
-from hyperagent.topology.design import Designer
+from hyperagent.topology.collect import race
+from hyperagent.topology.design import best_first
 from hyperagent.topology.encoders import text_encoder
 from hyperagent.topology.learned import FORMAT, POLICY_FILE, team_record
-from hyperagent.topology.outcomes import Execute, Objective, Outcome, OutcomeLog
-from hyperagent.topology.verdict import Verdict, judge
+from hyperagent.topology.outcomes import Execute, Objective, Outcome, OutcomeLog, means
+from hyperagent.topology.verdict import Verdict
 
 _TEAMS = {"number": "math", "text": "math", "choice": "knowledge", "code": "code"}
 
@@ -47,7 +49,7 @@ class Learned:
     policy : str
         Kind that was learned.
     fixed : str
-        Name of the best fixed topology.
+        Name of the fixed topology that stays where the learned policy is not used.
     verdict : Verdict or None
         Of the guard; None for a constant policy.
     price, scale : float
@@ -60,8 +62,8 @@ class Learned:
     paid_tokens, paid_calls : int
         Really paid for, by all starts together: shared and replayed calls are in neither.
     validation : dict
-        ``"learned"`` and ``"fixed"`` to mean ``correct``, ``tokens`` and, where all prices are
-        known, ``dollars``; empty for a constant.
+        ``"learned"``, ``"fixed"`` and other rivals' names to mean ``correct``, ``tokens`` and,
+        where all prices are known, ``dollars``; empty for a constant.
     split : str
         ``data set/split`` that was learned from.
     path : str
@@ -214,14 +216,11 @@ class _Run:
                 f"the team {team.name} has no price list (--prices): no dollars can be spared"
             )
         self.topologies = portfolio(self.agents, plan.anchors)
-        if plan.policy == "anytime":
-            if len(self.agents) > MOST_AGENTS:
-                raise ConfigError(
-                    f"an anytime policy knows at most {MOST_AGENTS} agents, the team {team.name} "
-                    f"has {len(self.agents)}"
-                )
-            # Its first rival is the best agent alone, whichever that is.
-            alone = {f"{name} alone": graph for name, graph in seat_alone(self.agents).items()}
+        self.alone = self._alone()
+        if plan.policy in ("anytime", "probe"):
+            # Agents alone, which these policies ask first, are their first rivals.
+            asked = self.alone if plan.policy == "anytime" else {self.first: self.alone[self.first]}
+            alone = {f"{name} alone": graph for name, graph in asked.items()}
             seen = {graph.digest() for graph in alone.values()}
             others = {n: g for n, g in self.topologies.items() if g.digest() not in seen}
             self.topologies = alone | others
@@ -230,12 +229,38 @@ class _Run:
                 f"{loaded.name}/{loaded.split} has {len(self.train)} questions to learn from and "
                 f"{len(self.validation)} to validate on, which is too few"
             )
-        self.shares = divide(plan, len(self.topologies), len(self.validation), len(self.agents))
+        # A probe tries all ways on in a quarter of the executions, and keeps the best.
+        explored = {
+            "anytime": len(self.agents),
+            "probe": 3 + min(MOST_BRANCHES, len(self.topologies) - 1),
+        }
+        self.shares = divide(
+            plan, len(self.topologies), len(self.validation), explored.get(plan.policy, 1)
+        )
         self.validation = self.validation[: self.shares.validation or None]
+
+    def _alone(self) -> dict[str, Hypergraph]:
+        """Every agent alone; and `first`, the one that is asked first or alone."""
+        plan, seats = self.plan, seat_alone(self.agents)
+        self.first = plan.probe or best_first(self.agents)[0].id
+        if self.first not in seats:
+            raise ConfigError(
+                f"the probe {self.first!r} is no agent of the team {self.team.name} "
+                f"({', '.join(seats)})"
+            )
+        if plan.policy == "anytime" and len(seats) > MOST_AGENTS:
+            raise ConfigError(
+                f"an anytime policy knows at most {MOST_AGENTS} agents, the team {self.team.name} "
+                f"has {len(seats)}"
+            )
+        single = seats[self.first].digest()
+        if plan.policy == "probe" and all(g.digest() == single for g in self.topologies.values()):
+            raise ConfigError("a probe needs a topology to go on with besides one agent alone")
+        return seats
 
     def finish(self, folder: RunFolder) -> Learned:
         """Run all stages and write the policy."""
-        plan, self.folder = self.plan, folder
+        plan = self.plan
         allowance = Allowance(tokens=plan.spend_tokens)
         allowance.spent.tokens = folder.tally.charged
         store = CacheStore(folder.replies if self.calls is None else Path(self.calls))
@@ -244,7 +269,6 @@ class _Run:
             OutcomeLog(folder.path / "outcomes.jsonl") as log,
             closing(ScalarLog(folder.path)) as scalars,
         ):
-            self.scalars = scalars
             executor = TeamExecutor(
                 self.team, folder, self.loaded.scorers, store=store, allowance=allowance
             )
@@ -259,35 +283,46 @@ class _Run:
                 ),
             )
             best, price, scale = self._best_fixed()
-            fixed = self.topologies[best]
-            designer: Designer | None = None
+            seen = None
             if plan.policy != "constant":
-                lesson = self._lesson(fixed, price, scale)
+                lesson = Lesson(
+                    agents=self.agents, train=self.train, validation=self.validation,
+                    fixed=self.topologies[best], topologies=tuple(self.topologies.values()),
+                    first=self.first, price=price, scale=scale, budget=plan.budget_tokens,
+                    seed=plan.seed, folder=folder, scalars=scalars, executions=self.executions,
+                    explore=self.shares.explore, refine=self.shares.refine, encoder=plan.encoder,
+                    objective=plan.objective,
+                )  # fmt: skip
                 designer, price = make_policy(plan.policy, lesson)
-            learned, rivals = self._validate(designer, fixed)
-            verdict = (
-                judge(learned, rivals, price=price, scale=scale, objective=plan.objective)
-                if designer
-                else None
-            )
-            if verdict is not None:
+                seen = validate(
+                    designer, self._rivals(best), self.validation, self.agents, self.executions,
+                    price=price, scale=scale, objective=plan.objective,
+                    budget=plan.budget_tokens, seed=plan.seed,
+                )  # fmt: skip
+                best = seen.fallback
                 scalars.add(
                     "validation", 0,
-                    {"difference": verdict.difference, "low": verdict.low, "high": verdict.high,
-                     "tokens_ratio": verdict.tokens_ratio},
+                    {"difference": seen.verdict.difference, "low": seen.verdict.low,
+                     "high": seen.verdict.high, "tokens_ratio": seen.verdict.tokens_ratio},
                 )  # fmt: skip
             # Replays of recorded replies are on the ledger, but nobody is paid for them.
             free = not any(getattr(b, "cacheable", True) for b in self.team.backends.values())
             paid = (0, 0) if free else (folder.tally.tokens, folder.tally.calls)
             done = Learned(
-                plan.policy, best, verdict, price, scale, plan.objective, len(log), executor.failed,
-                int(fsum(o.tokens for o in log)), *paid,
-                {"learned": _means(learned), "fixed": _means(rivals)} if designer else {},
+                plan.policy, best, seen and seen.verdict, price, scale, plan.objective,
+                len(log), executor.failed, int(fsum(o.tokens for o in log)), *paid,
+                seen.to_json() if seen else {},
                 f"{self.loaded.name}/{self.loaded.split}", folder.path.name,
             )  # fmt: skip
-            folder.write(POLICY_FILE, self._policy(done, fixed, log))
+            folder.write(POLICY_FILE, self._policy(done, self.topologies[best], log))
             folder.write("learned.json", done.to_json())
             return done
+
+    def _rivals(self, best: str) -> dict[str, Hypergraph]:
+        """The best fixed topology, and one agent alone if that is another one and affordable."""
+        single = self.alone[self.first].digest()
+        names = [best, *(n for n in self.entrants if self.topologies[n].digest() == single)]
+        return {name: self.topologies[name] for name in names}
 
     def _best_fixed(self) -> tuple[str, float, float]:
         """Name of the best fixed topology, price and scale of tokens."""
@@ -300,7 +335,7 @@ class _Run:
             }
 
         measured = self.executions.run(measure, self.shares.measure, "measure")
-        tokens = {name: _means(outcomes)["tokens"] for name, outcomes in measured.items()}
+        tokens = {name: means(outcomes)["tokens"] for name, outcomes in measured.items()}
         scale = min(
             fsum(o.cost(plan.objective) for o in outcomes) / len(outcomes)
             for outcomes in measured.values()
@@ -320,6 +355,7 @@ class _Run:
                     f"a budget of {plan.budget_tokens:,} tokens a question is too small: the "
                     f"cheapest fixed topology took {scale:,.0f}"
                 )
+        self.entrants = entrants
         found = self.executions.run(
             lambda execute: race(
                 entrants, self.train, execute, self.shares.race,
@@ -329,62 +365,6 @@ class _Run:
             "race",
         )  # fmt: skip
         return found.best, price, scale
-
-    def _lesson(self, fixed: Hypergraph, price: float, scale: float) -> Lesson:
-        """Explore, and put together what a policy is learned from."""
-        lesson = Lesson(
-            agents=self.agents, train=self.train, validation=self.validation, fixed=fixed,
-            topologies=tuple(self.topologies.values()), price=price, scale=scale,
-            budget=self.plan.budget_tokens, seed=self.plan.seed, folder=self.folder,
-            scalars=self.scalars, executions=self.executions, refine=self.shares.refine,
-            encoder=self.plan.encoder, objective=self.plan.objective,
-        )  # fmt: skip
-        if self.plan.policy == "anytime":
-            known = {(o.task, o.hypergraph.digest()) for o in self.executions.done}
-            asked = self.train[: self.shares.explore // len(self.agents)]
-            self.executions.run(
-                lambda execute: ask_alone(
-                    self.agents, asked, execute, known=known, seed=self.plan.seed
-                ),
-                len(asked) * len(self.agents),
-                "replies",
-            )
-            return lesson
-        self.executions.run(
-            lambda execute: explore(
-                lesson.anchor, self.train, execute, self.shares.explore,
-                size=lesson.size, seed=self.plan.seed,
-            ),
-            self.shares.explore,
-            "explore",
-        )  # fmt: skip
-        return lesson
-
-    def _validate(
-        self, designer: Designer | None, fixed: Hypergraph
-    ) -> tuple[list[Outcome], list[Outcome]]:
-        """Outcomes of the learned and of the fixed topology on the validation questions."""
-        if designer is None:
-            return [], []
-        seed = self.plan.seed
-        made = [designer.design(task, self.agents, seed=seed) for task in self.validation]
-        designs = [design.hypergraph for design in made]
-        stops = {
-            (task.id, design.hypergraph.digest()): design.stop
-            for task, design in zip(self.validation, made, strict=True)
-            if design.stop is not None
-        }
-
-        def both(execute: Execute) -> tuple[list[Outcome], list[Outcome]]:
-            ours, theirs = [], []
-            for task, graph in zip(self.validation, designs, strict=True):
-                theirs.append(execute(task, fixed, seed))
-                same = graph.digest() == fixed.digest()
-                ours.append(theirs[-1] if same else execute(task, graph, seed))
-            return ours, theirs
-
-        distinct = sum(graph.digest() != fixed.digest() for graph in designs)
-        return self.executions.run(both, len(designs) + distinct, "validation", stops)
 
     def _policy(self, done: Learned, fixed: Hypergraph, log: OutcomeLog) -> dict[str, Any]:
         return {
@@ -406,13 +386,3 @@ class _Run:
                 "sha256": sha256(log.path.read_bytes()).hexdigest(),
             },
         }
-
-
-def _means(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    count = len(outcomes)
-    means = {
-        "correct": fsum(outcome.correct for outcome in outcomes) / count,
-        "tokens": fsum(outcome.tokens for outcome in outcomes) / count,
-    }
-    dollars = [outcome.dollars for outcome in outcomes if outcome.dollars is not None]
-    return means | ({"dollars": fsum(dollars) / count} if len(dollars) == count else {})

@@ -10,7 +10,7 @@ from hyperagent.errors import ConfigError, UnknownNameError
 from hyperagent.topology.candidates import PORTFOLIO
 from hyperagent.topology.outcomes import OBJECTIVES, Objective
 
-POLICIES = ("surrogate", "codebook", "vae", "rloo", "anytime", "constant", "paper")
+POLICIES = ("surrogate", "codebook", "vae", "rloo", "anytime", "probe", "constant", "paper")
 """Kinds of policy that can be learned."""
 
 DEFAULT_PRICE = 0.01
@@ -21,9 +21,11 @@ GRADIENTS = ("rloo", "paper")
 """Policies that execute what they draw themselves."""
 LEAST_EXPLORED = 20
 LEAST_REFINED = 10
-"""Executions without which a surrogate or a step of a gradient is refused; an anytime policy needs
-the first for each agent."""
-IN_DOLLARS = ("anytime", "constant")
+"""Questions without which nothing is explored, and executions without which a step of a gradient is
+refused."""
+RIVALS = 2
+"""Of the guard, at most: the best fixed topology, and one agent alone."""
+IN_DOLLARS = ("anytime", "probe", "constant")
 """Policies that can spare dollars in place of tokens."""
 
 
@@ -60,6 +62,8 @@ class LearnPlan:
         Reads the questions for surrogate, codebook and vae, see `hyperagent.topology.text_encoder`.
     objective : {"tokens", "dollars"}
         What the policy spares; dollars only with the policies of `IN_DOLLARS`.
+    probe : str, optional
+        With the policy ``probe``: the agent that is asked first, by default the most reliable one.
     """
 
     task: str
@@ -75,6 +79,7 @@ class LearnPlan:
     spend_tokens: int | None = None
     encoder: str = "hashing"
     objective: Objective = "tokens"
+    probe: str | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -90,10 +95,12 @@ class LearnPlan:
         if self.objective == "dollars" and self.policy not in IN_DOLLARS:
             raise ConfigError(
                 f"policy {self.policy!r} spares tokens; dollars can be spared by "
-                f"{' and '.join(IN_DOLLARS)}"
+                f"{', '.join(IN_DOLLARS[:-1])} and {IN_DOLLARS[-1]}"
             )
         if self.objective == "dollars" and self.budget_tokens is not None:
             raise ConfigError("a budget of tokens does not go with the objective dollars")
+        if self.probe is not None and self.policy != "probe":
+            raise ConfigError(f"policy {self.policy!r} asks no probe first; only 'probe' does")
         if self.price is not None and not 0 <= self.price < float("inf"):
             raise ConfigError(f"price must be at least 0, got {self.price!r}")
         object.__setattr__(self, "anchors", tuple(self.anchors))
@@ -112,7 +119,7 @@ class Shares:
     measure, race, explore, refine : int
         `refine`: on-policy executions of a policy gradient.
     validation : int
-        Questions of the guard; each is executed with the learned and with the fixed topology.
+        Questions of the guard; each is executed with the learned policy and with `RIVALS`.
     """
 
     measure: int
@@ -122,11 +129,12 @@ class Shares:
     validation: int
 
 
-def divide(plan: LearnPlan, topologies: int, validation: int, agents: int = 1) -> Shares:
+def divide(plan: LearnPlan, topologies: int, validation: int, explored: int = 1) -> Shares:
     """Divide the executions of a plan.
 
-    A fifth goes to the race, a quarter to the guard, a fifth to the policy gradient where there is
-    one, and the rest to exploration. The race of a constant policy gets what others explore with.
+    A fifth goes to the race, three tenths to the guard, a fifth to the policy gradient where there
+    is one, and the rest to exploration. The race of a constant policy gets what others explore
+    with.
 
     Parameters
     ----------
@@ -135,8 +143,9 @@ def divide(plan: LearnPlan, topologies: int, validation: int, agents: int = 1) -
         Fixed topologies that differ for this team.
     validation : int
         Questions that there are.
-    agents : int
-        Of the team; an anytime policy explores by asking each of them alone.
+    explored : int
+        Executions that a question takes to explore: an anytime policy asks every agent alone, a
+        probe policy the probe, and every topology that may follow.
 
     Raises
     ------
@@ -144,11 +153,11 @@ def divide(plan: LearnPlan, topologies: int, validation: int, agents: int = 1) -
         If there are too few executions.
     """
     shares = _shares(plan.policy, plan.executions, topologies, validation)
-    if not _enough(plan.policy, shares, agents):
+    if not _enough(plan.policy, shares, explored):
         needed = next(
             total
             for total in count(plan.executions + 1)
-            if _enough(plan.policy, _shares(plan.policy, total, topologies, validation), agents)
+            if _enough(plan.policy, _shares(plan.policy, total, topologies, validation), explored)
         )
         raise ConfigError(
             f"{plan.executions} executions are too few: {needed} are needed for {topologies} fixed "
@@ -165,14 +174,15 @@ def _shares(policy: str, total: int, topologies: int, validation: int) -> Shares
         race = max(race, total - measure)
         return Shares(measure, race, total - measure - race, 0, 0)
     race = max(race, total // 5)
-    guard = min(validation, max(2, total // 8))
+    guard = min(validation, max(2, 3 * total // 10 // (1 + RIVALS)))
     refine = total // 5 if policy in GRADIENTS else 0
-    return Shares(measure, race, total - measure - race - 2 * guard - refine, refine, guard)
+    return Shares(
+        measure, race, total - measure - race - (1 + RIVALS) * guard - refine, refine, guard
+    )
 
 
-def _enough(policy: str, shares: Shares, agents: int) -> bool:
+def _enough(policy: str, shares: Shares, explored: int) -> bool:
     if policy == "constant":
         return shares.explore >= 0
     refined = policy not in GRADIENTS or shares.refine >= LEAST_REFINED
-    least = LEAST_EXPLORED * (agents if policy == "anytime" else 1)
-    return refined and shares.explore >= least
+    return refined and shares.explore >= LEAST_EXPLORED * explored

@@ -1,4 +1,4 @@
-"""The kinds of policy: what each makes of the executions, and the files it leaves."""
+"""The kinds of policy: what each explores, what it makes of that, and the files it leaves."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ from math import comb
 from hyperagent.bench.files import compact
 from hyperagent.bench.store import RunFolder
 from hyperagent.hypergraph import Hypergraph, agent_of
-from hyperagent.learning.alone import read_replies, seat_alone
+from hyperagent.learning.alone import ask_alone, read_replies, seat_alone
 from hyperagent.learning.events import ScalarLog
 from hyperagent.learning.execution import Executions
 from hyperagent.learning.paper_gradient import paper_gradient
 from hyperagent.learning.pricing import price_for_budget
+from hyperagent.learning.probing import ask_probe, read_probes, ways_on
 from hyperagent.tasks import Task
 from hyperagent.team import Agent
 from hyperagent.topology.anytime import Beliefs
 from hyperagent.topology.anytime_designer import AnytimeDesigner
 from hyperagent.topology.candidates import sub_hypergraphs, unique
 from hyperagent.topology.codebook import MOST, CodebookDesigner
+from hyperagent.topology.collect import explore
 from hyperagent.topology.design import Designer
 from hyperagent.topology.distil import distil, good_targets
 from hyperagent.topology.learned import FILES
 from hyperagent.topology.outcomes import Objective, Outcome
 from hyperagent.topology.paper import PaperDesigner
+from hyperagent.topology.probe import STOP, ProbePolicy
+from hyperagent.topology.probe_designer import ProbeDesigner
 from hyperagent.topology.rehearsal import rehearse
 from hyperagent.topology.rloo import rloo
+from hyperagent.topology.stops import Posterior
 from hyperagent.topology.surrogate import Surrogate, Training
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
 from hyperagent.topology.vae import VaeDesigner
 
 MOST_CANDIDATES = 1024
+AIM = 0.9
+"""Share of a token budget that a policy aims at: what it takes is known with an error, and the
+guard refuses a policy that passes the budget."""
+NEVER = 2.0
+"""Threshold of a posterior at which nothing stops."""
 LEAST_TRIED = 8
 """Executions without which a hypergraph is no code of a codebook."""
 
@@ -51,6 +61,8 @@ class Lesson:
         The best fixed topology.
     topologies : tuple of Hypergraph
         The portfolio.
+    first : str
+        Agent that a probe policy asks first.
     price, scale : float
         Reward is ``correct - price * tokens / scale``.
     budget : int or None
@@ -59,8 +71,8 @@ class Lesson:
     folder : RunFolder
     scalars : ScalarLog
     executions : Executions
-    refine : int
-        On-policy executions.
+    explore, refine : int
+        Executions to learn from, and those of a policy gradient.
     encoder : str
         Of the questions.
     objective : {"tokens", "dollars"}
@@ -72,6 +84,7 @@ class Lesson:
     validation: tuple[Task, ...]
     fixed: Hypergraph
     topologies: tuple[Hypergraph, ...]
+    first: str
     price: float
     scale: float
     budget: int | None
@@ -79,6 +92,7 @@ class Lesson:
     folder: RunFolder
     scalars: ScalarLog
     executions: Executions
+    explore: int
     refine: int
     encoder: str = "hashing"
     objective: Objective = "tokens"
@@ -87,6 +101,16 @@ class Lesson:
     def outcomes(self) -> list[Outcome]:
         """All outcomes so far."""
         return self.executions.done
+
+    @cached_property
+    def known(self) -> dict[tuple[str, str], Outcome]:
+        """By task and hypergraph, the first outcome of all before anything was explored."""
+        return {(o.task, o.hypergraph.digest()): o for o in reversed(self.outcomes)}
+
+    @property
+    def target(self) -> float | None:
+        """What a policy aims at to keep the budget on questions that it has not seen."""
+        return None if self.budget is None else AIM * self.budget
 
     @cached_property
     def anchor(self) -> Hypergraph:
@@ -131,8 +155,16 @@ def make_policy(kind: str, lesson: Lesson) -> tuple[Designer, float]:
     price : float
         Of tokens, or of dollars; that of the lesson, or the one that keeps its budget.
     """
-    if kind == "anytime":
-        return _anytime(lesson)
+    if kind in _ASKING:
+        return _ASKING[kind](lesson)
+    lesson.executions.run(
+        lambda execute: explore(
+            lesson.anchor, lesson.train, execute, lesson.explore,
+            size=lesson.size, seed=lesson.seed,
+        ),
+        lesson.explore,
+        "explore",
+    )  # fmt: skip
     chooser = _surrogate(lesson)
     if kind == "surrogate":
         return chooser, chooser.price
@@ -157,8 +189,8 @@ def _surrogate(lesson: Lesson) -> SurrogateDesigner:
         chooser = SurrogateDesigner(
             surrogate, lesson.candidates, lesson.fixed, price=lesson.price, scale=lesson.scale
         )
-        if lesson.budget is not None:
-            chooser.price = price_for_budget(chooser, lesson.validation, lesson.budget)
+        if lesson.target is not None:
+            chooser.price = price_for_budget(chooser, lesson.validation, lesson.target)
         chooser.save(path)
         folder.decide("surrogate", key)
     figures = {"temperature": chooser.surrogate.temperature, "price": chooser.price}
@@ -171,20 +203,61 @@ def _surrogate(lesson: Lesson) -> SurrogateDesigner:
 def _anytime(lesson: Lesson) -> tuple[AnytimeDesigner, float]:
     """From the answers of every agent alone. It takes seconds: a resumed run does it again."""
     seats = {graph.digest() for graph in seat_alone(lesson.agents).values()}
+    questions = lesson.train[: lesson.explore // len(seats)]
+    lesson.executions.run(
+        lambda execute: ask_alone(
+            lesson.agents, questions, execute, known=lesson.known, seed=lesson.seed
+        ),
+        len(questions) * len(seats),
+        "replies",
+    )
     pairs = {(o.task, o.hypergraph.digest()) for o in lesson.outcomes}
     alone = Counter(task for task, digest in pairs if digest in seats)
     asked = [task for task in lesson.train if alone[task.id] == len(seats)]
     replies = read_replies(lesson.folder.samples, lesson.agents, asked, seed=lesson.seed)
     price, unit = lesson.price, lesson.scale
-    if lesson.budget is not None:
+    if lesson.target is not None:
         held = rehearse(replies, lesson.objective)
-        price, unit = held.within(lesson.budget), held.unit
+        price, unit = held.within(lesson.target), held.unit
     (policy,) = Beliefs.learn(replies).policies((price,), lesson.objective, unit)
     designer = AnytimeDesigner(policy)
     designer.save(lesson.folder.path / FILES["anytime"])
     price *= lesson.scale / unit
     lesson.scalars.add("anytime", 0, {"questions": len(asked), "price": price})
     return designer, price
+
+
+def _probe(lesson: Lesson) -> tuple[ProbeDesigner, float]:
+    """From one agent's reply, and where each of the best topologies led after it."""
+    single = seat_alone(lesson.agents)[lesson.first].digest()
+    branches = [g.canonical() for g in lesson.topologies if g.digest() != single]
+    ways = ways_on(lesson.agents, lesson.first, branches)
+    # The team's own anytime threshold must not cut short what is to be learned.
+    whole = {(task.id, way.digest()): Posterior(NEVER) for task in lesson.train for way in ways}
+    kept, asked = lesson.executions.run(
+        lambda execute: ask_probe(
+            ways, lesson.train, execute, lesson.explore, price=lesson.price, scale=lesson.scale,
+            objective=lesson.objective, known=lesson.known, seed=lesson.seed,
+        ),
+        lesson.explore,
+        "probe",
+        whole,
+    )  # fmt: skip
+    ways = [ways[i] for i in kept]
+    policy = ProbePolicy.learn(
+        lesson.first,
+        [branches[i - 1] for i in kept[1:]],
+        read_probes(lesson.folder.samples, ways, asked, seed=lesson.seed),
+        price=lesson.price,
+        unit=lesson.scale,
+        objective=lesson.objective,
+        budget=lesson.target,
+    )
+    designer = ProbeDesigner(policy)
+    designer.save(lesson.folder.path / FILES["probe"])
+    figures = {"questions": len(asked), "price": policy.price, "stops": policy.shares[STOP]}
+    lesson.scalars.add("probe", 0, figures)
+    return designer, policy.price
 
 
 def _vae(lesson: Lesson, chooser: SurrogateDesigner) -> VaeDesigner:
@@ -215,7 +288,7 @@ def _rloo(lesson: Lesson, chooser: SurrogateDesigner) -> VaeDesigner:
             price=chooser.price,
             scale=lesson.scale,
             surrogate=chooser.surrogate,
-            budget_tokens=lesson.budget,
+            budget_tokens=lesson.target,
             seed=lesson.seed,
             report=lesson.reporter("rloo"),
         ),
@@ -258,6 +331,11 @@ def _paper(lesson: Lesson, chooser: SurrogateDesigner) -> PaperDesigner:
     return designer
 
 
+_ASKING: dict[str, Callable[[Lesson], tuple[Designer, float]]] = {
+    "anytime": _anytime,
+    "probe": _probe,
+}
+"""Policies that decide by what an agent has said: they explore in their own way."""
 _KINDS: dict[str, Callable[[Lesson, SurrogateDesigner], Designer]] = {
     "codebook": _codebook,
     "paper": _paper,

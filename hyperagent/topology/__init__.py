@@ -7,7 +7,16 @@ first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hyperagent.topology.design import AgentLike, Design, Designer, Guide, StopRule, TaskLike, Vote
+from hyperagent.topology.design import (
+    AgentLike,
+    Design,
+    Designer,
+    Expected,
+    Guide,
+    StopRule,
+    TaskLike,
+    Vote,
+)
 from hyperagent.topology.designer import designer, designers
 from hyperagent.topology.fixed import FixedDesigner
 
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
     from hyperagent.topology.peers.gdesigner import GDesigner
     from hyperagent.topology.peers.gptswarm import GptSwarm
     from hyperagent.topology.peers.router import Router
+    from hyperagent.topology.probe import ProbePolicy, Probes, with_probe
+    from hyperagent.topology.probe_designer import ProbeDesigner
     from hyperagent.topology.rehearsal import Choice, choose_policy, rehearse
     from hyperagent.topology.replies import Played, Replies, recorded_replies
     from hyperagent.topology.rloo import Reinforcement
@@ -77,6 +88,9 @@ _LAZY = {
     "Played": "replies",
     "Plurality": "peers.consistency",
     "Posterior": "stops",
+    "ProbeDesigner": "probe_designer",
+    "ProbePolicy": "probe",
+    "Probes": "probe",
     "Reinforcement": "rloo",
     "Replies": "replies",
     "Router": "peers.router",
@@ -102,6 +116,7 @@ _LAZY = {
     "search_cascades": "cascade",
     "sub_hypergraphs": "candidates",
     "text_encoder": "encoders",
+    "with_probe": "probe",
 }
 
 __all__ = [
@@ -124,6 +139,7 @@ __all__ = [
     "Dylan",
     "EarlyStoppingConsistency",
     "Escalation",
+    "Expected",
     "FixedDesigner",
     "GDesigner",
     "GptSwarm",
@@ -138,6 +154,9 @@ __all__ = [
     "Played",
     "Plurality",
     "Posterior",
+    "ProbeDesigner",
+    "ProbePolicy",
+    "Probes",
     "Reinforcement",
     "Replies",
     "Router",
@@ -168,6 +187,7 @@ __all__ = [
     "search_cascades",
     "sub_hypergraphs",
     "text_encoder",
+    "with_probe",
 ]
 
 

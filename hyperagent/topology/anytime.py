@@ -269,8 +269,10 @@ class Beliefs:
                     best, won = np.where(better, forecast, best), np.where(better, target, won)
                 value[mask] = won
             policy = AnytimePolicy(self, price, objective, unit, asks)
-            asked = policy.run(self.training, self.states).asked.mean(axis=0)
-            made.append(replace(policy, shares=tuple(asked.tolist())))
+            asked = policy.run(self.training, self.states).asked
+            spent = (asked * self.training.costs("tokens")).mean(axis=0)
+            shares = tuple(asked.mean(axis=0).tolist())
+            made.append(replace(policy, shares=shares, spent=tuple(spent.tolist())))
         return tuple(made)
 
 
@@ -288,8 +290,9 @@ class AnytimePolicy:
         Cost, in the objective's own unit, that counts 1.
     asks : mapping of (int, int) to ndarray
         Weights of the forecast value of asking an agent, by state and agent.
-    shares : tuple of float
-        By agent the share of the training questions on which it is asked.
+    shares, spent : tuple of float
+        By agent the share of the training questions on which it is asked, and the tokens that it
+        took there, per training question.
     """
 
     beliefs: Beliefs
@@ -298,6 +301,7 @@ class AnytimePolicy:
     unit: float
     asks: Mapping[tuple[int, int], np.ndarray]
     shares: tuple[float, ...] = ()
+    spent: tuple[float, ...] = ()
 
     def run(self, replies: Replies, states: Mapping[int, _State] | None = None) -> Played:
         """Ask and stop on every question of `replies`.

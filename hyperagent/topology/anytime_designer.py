@@ -12,7 +12,7 @@ import numpy as np
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hyperedge, Hypergraph, agent_of
 from hyperagent.topology.anytime import STOP, AnytimePolicy, Beliefs, Trust
-from hyperagent.topology.design import AgentLike, Design, TaskLike, Vote
+from hyperagent.topology.design import AgentLike, Design, Expected, TaskLike, Vote
 from hyperagent.topology.logistic import Logistic
 from hyperagent.topology.replies import Replies, answer_codes, question_kind
 from hyperagent.topology.reply_features import (
@@ -171,7 +171,14 @@ class AnytimeDesigner:
         nodes = (*order, *sorted(names.difference(known)))
         shares = dict(zip(known, self.policy.shares, strict=True)) | {first: 1.0}
         asked = {f"e{i}": shares[agent] for i, agent in enumerate(order)}
-        return Design(Hypergraph(nodes, edges), 0.0, asked, self.name, guide)
+        # Weights of before this was kept do not know it.
+        spent = dict(zip(known, self.policy.spent, strict=False))
+        expected = (
+            Expected(sum(spent.values()), {f"e{i}": spent[agent] for i, agent in enumerate(order)})
+            if spent
+            else None
+        )
+        return Design(Hypergraph(nodes, edges), 0.0, asked, self.name, guide, expected)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the policy into a folder: JSON and safetensors."""
@@ -183,6 +190,7 @@ class AnytimeDesigner:
             "objective": policy.objective,
             "unit": policy.unit,
             "shares": list(policy.shares),
+            "spent": list(policy.spent),
             "wrong": self.wrong,
         }
         models = {f"question.{i}": model for i, model in enumerate(beliefs.by_question)}
@@ -236,7 +244,7 @@ def _read(folder: str | PathLike[str]) -> tuple[AnytimePolicy, int]:
             )
         policy = AnytimePolicy(
             beliefs, float(config["price"]), config["objective"], float(config["unit"]), asks,
-            tuple(config["shares"]),
+            tuple(config["shares"]), tuple(config.get("spent", ())),
         )  # fmt: skip
         return policy, int(config["wrong"])
     except (KeyError, TypeError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from hyperagent.hypergraph import Hypergraph
@@ -104,6 +104,23 @@ class Guide(StopRule, Protocol):
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What a designer expects of a design that decides on its way.
+
+    Attributes
+    ----------
+    tokens : float
+        Of all calls, on average over the questions that the designer was learned on.
+    by_edge : mapping of str to float
+        Tokens of each hyperedge, ``"e0"``, ``"e1"``, …, weighted by how often it is opened; empty
+        if they are not known one by one.
+    """
+
+    tokens: float
+    by_edge: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Design:
     """A topology for one task, and how likely the designer was to choose it.
 
@@ -122,6 +139,8 @@ class Design:
     stop : StopRule or None
         Asked after every phase whether to leave the later ones closed; a `Guide` is asked which
         one to open. None: the anytime threshold of the routing decides.
+    expected : Expected or None
+        Set by designers whose stop rule decides how much of the hypergraph is used.
     """
 
     hypergraph: Hypergraph
@@ -129,6 +148,7 @@ class Design:
     probabilities: Mapping[str, float] | None = None
     name: str = ""
     stop: StopRule | None = None
+    expected: Expected | None = None
 
 
 @runtime_checkable

@@ -28,6 +28,7 @@ designers: Registry[Callable[..., Designer]] = Registry(
         "learned": "hyperagent.topology.learned:LearnedDesigner",
         "paper": "hyperagent.topology.paper:PaperDesigner",
         "plurality": "hyperagent.topology.peers.consistency:Plurality",
+        "probe": "hyperagent.topology.probe_designer:ProbeDesigner",
         "router": "hyperagent.topology.peers.router:Router",
         "surrogate": "hyperagent.topology.surrogate_designer:saved_surrogate",
         "vae": "hyperagent.topology.vae:VaeDesigner",

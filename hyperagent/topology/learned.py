@@ -15,6 +15,7 @@ from hyperagent.topology.anytime_designer import AnytimeDesigner
 from hyperagent.topology.codebook import CodebookDesigner
 from hyperagent.topology.design import AgentLike, Design, Designer, TaskLike
 from hyperagent.topology.paper import PaperDesigner
+from hyperagent.topology.probe_designer import ProbeDesigner
 from hyperagent.topology.surrogate import Prediction
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
 from hyperagent.topology.vae import VaeDesigner
@@ -23,7 +24,7 @@ FORMAT = 1
 POLICY_FILE = "policy.json"
 FILES = {
     "surrogate": "surrogate.safetensors", "codebook": "codebook", "vae": "vae", "rloo": "rloo",
-    "paper": "paper.safetensors", "anytime": "anytime",
+    "paper": "paper.safetensors", "anytime": "anytime", "probe": "probe",
 }  # fmt: skip
 """Weights of each kind of policy, below the folder."""
 
@@ -31,6 +32,7 @@ _LOADERS: dict[str, Callable[[Path], Designer]] = {
     "anytime": AnytimeDesigner.load,
     "codebook": CodebookDesigner.load,
     "paper": lambda path: PaperDesigner(weights=path, mode="mode"),
+    "probe": ProbeDesigner.load,
     "surrogate": SurrogateDesigner.load,
     "vae": lambda path: VaeDesigner.load(path, mode="mode"),
     "rloo": lambda path: VaeDesigner.load(path, mode="mode"),

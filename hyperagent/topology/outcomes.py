@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import fsum
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -183,3 +184,14 @@ class OutcomeLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def means(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Mean ``correct`` and ``tokens``, and ``dollars`` where every price is known."""
+    count = len(outcomes)
+    found = {
+        "correct": fsum(outcome.correct for outcome in outcomes) / count,
+        "tokens": fsum(outcome.tokens for outcome in outcomes) / count,
+    }
+    dollars = [outcome.dollars for outcome in outcomes if outcome.dollars is not None]
+    return found | ({"dollars": fsum(dollars) / count} if len(dollars) == count else {})

@@ -6,7 +6,7 @@ the paired differences (Efron 1979). Nothing inside the noise is called a win.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,22 +17,22 @@ from hyperagent.topology.outcomes import Objective, Outcome
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a learned policy may replace the best fixed topology.
+    """Whether a learned policy may replace what needs no learning.
 
     Attributes
     ----------
     shipped : bool
-        False: fall back to the fixed topology.
+        False: fall back to a fixed topology.
     difference : float
         Mean reward of the learned policy minus that of the rival it beats by least.
     low, high : float
         Bootstrap interval of `difference`.
     tokens_ratio : float
-        Mean tokens of the learned policy over those of the best fixed topology.
+        Mean tokens of the learned policy over those of the first rival.
     tasks : int
         Validation tasks.
     rival : str
-        ``"best fixed"`` or ``"single"``: whom `difference` refers to.
+        Whom `difference` refers to.
     reason : str
         One sentence.
     """
@@ -49,28 +49,31 @@ class Verdict:
 
 def judge(
     learned: Sequence[Outcome],
-    fixed: Sequence[Outcome],
-    single: Sequence[Outcome] | None = None,
+    rivals: Mapping[str, Sequence[Outcome]],
     *,
     price: float,
     scale: float,
     objective: Objective = "tokens",
+    budget: float | None = None,
     level: float = 0.95,
     rounds: int = 2000,
     seed: int = 0,
 ) -> Verdict:
-    """Compare a learned policy with the best fixed topology, and with a single agent.
+    """Compare a learned policy with each of its rivals.
 
     Parameters
     ----------
-    learned, fixed, single : sequence of Outcome
-        On the same validation tasks, in any order. Several outcomes of a task are averaged, so
-        that the task stays the unit. `single` may be left out where the single agent belongs to
-        the portfolio that `fixed` was chosen from.
+    learned : sequence of Outcome
+    rivals : mapping of str to (sequence of Outcome)
+        By name, e.g. the best fixed topology and one agent alone. All outcomes are of the same
+        validation tasks, in any order; several of a task are averaged, so that the task stays the
+        unit.
     price, scale : float
         Reward is ``correct - price * cost / scale``.
     objective : {"tokens", "dollars"}
         What costs.
+    budget : float, optional
+        Mean tokens above which the policy does not ship, however good it is.
     level : float
         Of the two-sided interval, in (0, 1).
     rounds, seed : int
@@ -79,16 +82,17 @@ def judge(
     Raises
     ------
     ConfigError
-        If there are fewer than 2 tasks, the tasks differ, or `level` is no probability.
+        If there are fewer than 2 tasks or no rival, the tasks differ, or `level` is no
+        probability.
     """
     if not 0 < level < 1 or not scale > 0:
         raise ConfigError(f"level in (0, 1) and scale > 0 are needed, got {level!r}, {scale!r}")
+    if not rivals:
+        raise ConfigError("a verdict needs at least one rival")
     ours = _by_task(learned, price, scale, objective)
-    rivals = {"best fixed": _by_task(fixed, price, scale, objective)}
-    if single is not None:
-        rivals["single"] = _by_task(single, price, scale, objective)
+    others = {n: _by_task(outcomes, price, scale, objective) for n, outcomes in rivals.items()}
     tasks = sorted(ours)
-    for name, theirs in rivals.items():
+    for name, theirs in others.items():
         if set(theirs) != set(ours):
             odd = sorted(set(theirs) ^ set(ours))[0]
             raise ConfigError(f"the outcomes of {name} are of other tasks: {odd!r} differs")
@@ -96,17 +100,21 @@ def judge(
         raise ConfigError(f"a verdict needs at least 2 validation tasks, got {len(tasks)}")
     draws = np.random.default_rng(seed).integers(len(tasks), size=(rounds, len(tasks)))
     found = []
-    for name, theirs in rivals.items():
+    for name, theirs in others.items():
         gains = np.array([ours[task][0] - theirs[task][0] for task in tasks])
         low, high = np.quantile(gains[draws].mean(axis=1), ((1 - level) / 2, (1 + level) / 2))
         found.append((float(low), float(high), float(gains.mean()), name))
     low, high, difference, rival = min(found)
-    ratio = _tokens(ours) / _tokens(rivals["best fixed"])
-    shipped = low > 0
-    outcome = "is above zero" if shipped else "is below zero" if high < 0 else "is inside the noise"
+    taken = _tokens(ours)
+    ratio = taken / _tokens(next(iter(others.values())))
+    shipped = low > 0 and (budget is None or taken <= budget)
+    outcome = "is above zero" if low > 0 else "is below zero" if high < 0 else "is inside the noise"
+    spent = ""
+    if budget is not None and taken > budget:
+        spent = f"; it took {taken:,.0f} tokens a task, more than the budget of {budget:,.0f}"
     reason = (
         f"On {len(tasks)} validation tasks the reward against {rival} differs by {difference:+.3f} "
-        f"[{low:+.3f}, {high:+.3f}], which {outcome}: "
+        f"[{low:+.3f}, {high:+.3f}], which {outcome}{spent}: "
         f"the {'learned policy ships' if shipped else 'fixed topology stays'}."
     )
     return Verdict(shipped, difference, low, high, ratio, len(tasks), rival, reason)

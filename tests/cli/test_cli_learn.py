@@ -113,7 +113,7 @@ WRONG = {
     "policy": (["learn", "wordproblems", "--out", "p", "--policy", "ppo"], "unknown policy 'ppo'"),
     "dollars": (
         ["learn", "wordproblems", "--out", "p", "--objective", "dollars"],
-        "dollars can be spared by anytime and constant",
+        "dollars can be spared by anytime, probe and constant",
     ),
     "no folder": (["learn", "wordproblems"], "--out"),
     "both prices": (
