@@ -2,7 +2,7 @@
 
 Run from the root of the repository:
 
-    python benchmarks/topologies/world_policies.py --seeds 3
+    python benchmarks/topologies/world_policies.py --seeds 3 --first-seed 5
 
 Every policy may spend the same executions. The log (race over the portfolio, exploration) is shared
 by those that learn from a log; reinforcement from a distilled start spends the last part of the
@@ -27,7 +27,7 @@ from hyperagent.tasks import Task
 from hyperagent.testing.world import World
 from hyperagent.topology.candidates import portfolio, sub_hypergraphs
 from hyperagent.topology.codebook import CodebookDesigner, default_codes
-from hyperagent.topology.collect import explore, race
+from hyperagent.topology.collect import explore, follow, race
 from hyperagent.topology.design import Designer
 from hyperagent.topology.distil import distil, good_targets
 from hyperagent.topology.rloo import rloo
@@ -38,6 +38,8 @@ from hyperagent.topology.vae import VaeDesigner
 HERE = Path(__file__).parent
 PRICE, SCALE = 0.25, 6000.0
 EXECUTIONS, RACE, REINFORCE = 5120, 512, 1536
+RANDOM = 4 / 7
+"""Share of the exploration that is random, as in `world.py`; the rest follows a first surrogate."""
 TEST_TASKS = 500
 EPOCHS = 12
 
@@ -80,17 +82,23 @@ def study(seed: int) -> dict[str, dict[str, float]]:
 
     for name, count in (("surrogate", EXECUTIONS), ("surrogate, part", EXECUTIONS - REINFORCE)):
         count -= len(raced.outcomes)
-        explored = explore(fixed, train, world.execute, count, seed=seed)
-        fit = Surrogate.fit([*raced.outcomes, *explored], tasks, agents, seed=seed)
-        parts = [*graphs.values(), *sub_hypergraphs(fixed)]
-        chooser = SurrogateDesigner(fit, parts, fixed, **money)
-        note(name, designs(chooser), len(raced.outcomes) + len(explored))
+        parts = sub_hypergraphs(fixed)
+        explored = explore(fixed, train, world.execute, int(RANDOM * count), seed=seed)
+        log = [*raced.outcomes, *explored]
+        first = Surrogate.fit(log, tasks, agents, seed=seed)
+        log += follow(
+            first, parts, train[len(explored) :], world.execute, count - len(explored),
+            **money, seed=seed,
+        )  # fmt: skip
+        fit = Surrogate.fit(log, tasks, agents, seed=seed)
+        chooser = SurrogateDesigner(fit, [*graphs.values(), *parts], fixed, **money)
+        note(name, designs(chooser), len(log))
         vae = VaeDesigner(mode="mode", init=seed)
         seen = train[: EXECUTIONS - REINFORCE]
         distil(vae, seen, agents, good_targets(chooser, vae, seen, agents), epochs=EPOCHS,
                seed=seed)  # fmt: skip
         title = name.replace("surrogate", "vae")
-        note(title, designs(vae), len(raced.outcomes) + len(explored))
+        note(title, designs(vae), len(log))
     fresh = train[-REINFORCE:]
     start = {name: value.clone() for name, value in vae.net.state_dict().items()}
     for name, model in (("rloo from the vae", None), ("rloo, with the surrogate", fit)):
@@ -121,13 +129,13 @@ def interval(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
-def table(results: Sequence[dict[str, dict[str, float]]]) -> str:
+def table(results: Sequence[dict[str, dict[str, float]]], first_seed: int) -> str:
     """The report."""
     text = [
         "# Policies in the simulated world\n",
-        f"`python benchmarks/topologies/world_policies.py --seeds {len(results)}`. A simulation, "
-        f"not LLMs. {TEST_TASKS} held-out tasks a seed, scored exactly; reward = success - {PRICE} "
-        f"tokens / {SCALE:.0f}; mean and 95 % t interval over {len(results)} seeds; differences "
+        f"`python benchmarks/topologies/world_policies.py --seeds {len(results)} --first-seed "
+        f"{first_seed}`. A simulation, not LLMs. {TEST_TASKS} held-out tasks a seed, scored "
+        f"exactly; reward = success - {PRICE} tokens / {SCALE:.0f}; mean and 95 % t interval over {len(results)} seeds; differences "
         "are taken within a seed.\n",
         "| policy | executions | reward | minus best fixed | success | tokens | of best fixed "
         "| training, CPU s |",
@@ -160,15 +168,18 @@ def main() -> None:
     """Run the seeds and write `world_policies.json` and `world_policies.md`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     torch.set_num_threads(1)
     results = []
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         results.append(study(seed))
         text = json.dumps(results, indent=1) + "\n"
         (args.out / "world_policies.json").write_text(text, encoding="utf-8")
-        (args.out / "world_policies.md").write_text(table(results), encoding="utf-8")
+        (args.out / "world_policies.md").write_text(
+            table(results, args.first_seed), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,14 @@ where it has shown that to be better, and what exploration may cost is bounded b
 The state is one sqlite file. A feedback is one transaction, so that a process that is killed loses
 nothing that it acknowledged, and several processes may share the file.
 
+What was true last month need not be true today: with a `memory` old feedback fades, every arm's at
+each feedback on any, and an arm that was never tried again becomes as unknown as it was.
+
 References
 ----------
 Agrawal and Goyal, "Thompson sampling for contextual bandits with linear payoffs", ICML 2013;
-the guard is that of conservative bandits (Wu et al., ICML 2016), kept by counting plays.
+the guard is that of conservative bandits (Wu et al., ICML 2016), kept by counting plays; fading is
+the discount of D-LinUCB (Russac, Vernade and Cappé, NeurIPS 2019).
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import log, sqrt
+from math import exp, log, sqrt
 from os import PathLike
 from pathlib import Path
 
@@ -93,6 +97,9 @@ class Online:
         for all arms together, in (0, 1).
     price, scale : float
         A reward is the feedback minus ``price * tokens / scale``.
+    memory : float, optional
+        Feedbacks, on all arms together, after which one counts 1/e of a new one; at least 10.
+        None: nothing is forgotten.
 
     Raises
     ------
@@ -106,6 +113,7 @@ class Online:
     confidence: float = 0.95
     price: float = 0.0
     scale: float = 1000.0
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", tuple(self.arms))
@@ -118,6 +126,8 @@ class Online:
             raise ConfigError(
                 f"online: price >= 0 and scale > 0 are needed, got {self.price!r}, {self.scale!r}"
             )
+        if self.memory is not None and not 10 <= self.memory < float("inf"):
+            raise ConfigError(f"online: memory must be at least 10 feedbacks, got {self.memory!r}")
         if not self.arms or DEFAULT_ARM in self.arms or len(set(self.arms)) < len(self.arms):
             raise ConfigError(
                 f"online: arms must be different anchors, none called {DEFAULT_ARM!r}, got "
@@ -221,6 +231,11 @@ class Bandit:
             if known is not None:
                 raise ConfigError("feedback on this result was given before")
             db.execute("UPDATE plays SET reward = ? WHERE id = ?", (reward, play))
+            if self.online.memory is not None:
+                for name in (DEFAULT_ARM, *self.online.arms):
+                    model = _Model.read(db, name)
+                    model.fade(exp(-1.0 / self.online.memory))
+                    model.write(db, name)
             model = _Model.read(db, arm)
             model.add(np.array(json.loads(text)), reward)
             model.write(db, arm)
@@ -282,9 +297,7 @@ class _Model:
             "SELECT precision, sums, count FROM arms WHERE name = ?", (arm,)
         ).fetchone()
         if row is None:
-            # Every arm is taken to be right half of the time until it is seen.
-            precision = np.eye(WIDTH) / _PRIOR**2
-            return cls(precision, precision @ _start(), 0)
+            return cls(*_before(), 0)
         return cls(np.array(json.loads(row[0])), np.array(json.loads(row[1])), row[2])
 
     def write(self, db: sqlite3.Connection, arm: str) -> None:
@@ -299,16 +312,24 @@ class _Model:
         self.sums = self.sums + x * reward / _NOISE**2
         self.count += 1
 
+    def fade(self, share: float) -> None:
+        """Keep this share of what feedback has added to the prior."""
+        precision, sums = _before()
+        self.precision = precision + share * (self.precision - precision)
+        self.sums = sums + share * (self.sums - sums)
+
     def predict(self, x: np.ndarray) -> tuple[float, float]:
         """Mean and standard deviation of the expected reward at `x`."""
         mean, spread = np.linalg.solve(self.precision, np.stack([self.sums, x], axis=1)).T
         return float(x @ mean), sqrt(max(0.0, float(x @ spread)))
 
 
-def _start() -> np.ndarray:
+def _before() -> tuple[np.ndarray, np.ndarray]:
+    """Precision and weighted sums before any feedback: an arm is right half of the time."""
+    precision = np.eye(WIDTH) / _PRIOR**2
     weights = np.zeros(WIDTH)
     weights[0] = 0.5
-    return weights
+    return precision, precision @ weights
 
 
 def features(question: str) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hyperagent.errors import ConfigError
-from hyperagent.topology.bandit import DEFAULT_ARM, WIDTH, Bandit, Online, _Model, features
+from hyperagent.topology.bandit import DEFAULT_ARM, WIDTH, Bandit, Online, _before, _Model, features
 
 EASY, HARD = "What is 3 + 4?", (
     "If Ann has 12 pens and Bob has 3 more than twice as many, and each of them gives a third "
@@ -53,6 +53,29 @@ def test_what_is_better_may_depend_on_the_question() -> None:
     found = play(bandit, world(0.5, single=(0.95, 0.1), star=(0.1, 0.95)), 1500)
     good = [(q, c.arm) in ((EASY, "single"), (HARD, "star")) for q, c in found[-200:]]
     assert sum(good) >= 150
+
+
+def test_a_bandit_with_a_memory_gets_over_a_change() -> None:
+    """The better arm turns bad: who remembers everything plays it on, who forgets leaves it."""
+    good, bad = world(0.5, star=(0.95, 0.95)), world(0.5, star=(0.1, 0.1))
+    left = {}
+    for memory in (None, 150.0):
+        bandit = Bandit(Online(":memory:", arms=("star",), share=0.2, memory=memory))
+        before = [c.arm for _, c in play(bandit, good, 600)]
+        after = [c.arm for _, c in play(bandit, bad, 200, seed=1)]
+        assert before[-50:].count("star") >= 45
+        left[memory] = after.count("star")
+    assert left[150.0] < 80
+    assert left[None] > left[150.0] + 30
+    assert _Model(*_before(), 0).predict(features(EASY))[0] == pytest.approx(0.5, abs=1e-12)
+
+
+def test_what_fades_ends_at_the_prior() -> None:
+    model = _Model(*_before(), 0)
+    model.add(features(EASY), 1.0)
+    model.fade(0.0)
+    np.testing.assert_allclose(model.precision, _before()[0])
+    np.testing.assert_allclose(model.sums, _before()[1])
 
 
 def test_exploration_never_takes_more_than_its_share() -> None:
@@ -118,6 +141,7 @@ WRONG = {
     "confidence": ({"confidence": 0.0}, "confidence"),
     "price": ({"price": -1.0}, "price"),
     "scale": ({"scale": 0.0}, "scale"),
+    "memory": ({"memory": 5}, "memory"),
     "no arms": ({"arms": ()}, "none"),
     "twice": ({"arms": ("star", "star")}, "star, star"),
     "reserved": ({"arms": ("default",)}, "'default'"),
