@@ -135,8 +135,8 @@ def table(results: Sequence[dict[str, dict[str, float]]], first_seed: int) -> st
         "# Policies in the simulated world\n",
         f"`python benchmarks/topologies/world_policies.py --seeds {len(results)} --first-seed "
         f"{first_seed}`. A simulation, not LLMs. {TEST_TASKS} held-out tasks a seed, scored "
-        f"exactly; reward = success - {PRICE} tokens / {SCALE:.0f}; mean and 95 % t interval over {len(results)} seeds; differences "
-        "are taken within a seed.\n",
+        f"exactly; reward = success - {PRICE} tokens / {SCALE:.0f}; mean and 95 % t interval over "
+        f"{len(results)} seeds; differences are taken within a seed.\n",
         "| policy | executions | reward | minus best fixed | success | tokens | of best fixed "
         "| training, CPU s |",
         "|---|---|---|---|---|---|---|---|",
