@@ -183,11 +183,25 @@ def report(study: Study) -> dict[str, Any]:
         name: [[round(float(row.right.mean()), 5), round(share(row), 5)] for row in front]
         for name, front in study.fronts.items()
     }
+    assert study.bound is not None
+    team, bound = study.bound
+    ratio = bootstrap_ratio(bound.cost(study.objective), best.cost(study.objective))
+    perfect = {"agents": team, "accuracy": round(float(bound.right.mean()), 4), "share": ratio}
     return {
+        "perfect_judge": perfect,
         "objective": study.objective, "questions": len(best.right), "best_single": study.best,
         "headline": headline(study), "rows": rows, "prices": PRICES, "fronts": fronts,
         "shuffled_control": control, "folds": study.notes,
     }  # fmt: skip
+
+
+def bootstrap_ratio(top: np.ndarray, bottom: np.ndarray) -> list[float]:
+    """Ratio of means with its bootstrap interval over questions."""
+    n, rng = len(top), np.random.default_rng(0)
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=ROUNDS)
+    drawn = (weights @ top) / (weights @ bottom)
+    found = (top.mean() / bottom.mean(), *np.quantile(drawn, (0.025, 0.975)))
+    return [round(float(x), 4) for x in found]
 
 
 def self_consistency(replies: Replies) -> list[dict[str, Any]]:

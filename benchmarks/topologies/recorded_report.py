@@ -81,7 +81,11 @@ def to_markdown(results: dict[str, Any]) -> str:
         lines += [
             "", f"- Features of another question (5 shuffles): accuracy − price · cost falls from "
             f"{control['real']['value']:.4f} to {min(others):.4f} … {max(others):.4f}.",
-            f"- The guard let through, by fold: {counts}.", "",
+            f"- The guard let through, by fold: {counts}.",
+            "- A judge that never errs, asking "
+            f"{' then '.join(study['perfect_judge']['agents'])} until a reply is right, would pay "
+            f"{percent(study['perfect_judge']['share'])} of the best single model's cost at "
+            f"{100 * study['perfect_judge']['accuracy']:.1f} % right.", "",
         ]  # fmt: skip
     if "self_consistency" not in results:
         return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Study:
     fronts: dict[str, list[Row]] = field(default_factory=dict)
     shuffled: list[Row] = field(default_factory=list)
     notes: list[dict] = field(default_factory=list)
+    bound: tuple[tuple[str, ...], Row] | None = None
 
 
 def plurality(replies: Replies, members: np.ndarray) -> np.ndarray:
@@ -74,6 +76,29 @@ def until_two_agree(replies: Replies, order: np.ndarray) -> Played:
         mine = replies.answers[:, j]
         open_ &= ~((before == mine[:, None]).any(axis=1) & (mine != NO_ANSWER))
     return Played.of(replies, plurality(replies, asked), asked)
+
+
+def judged_perfectly(replies: Replies, objective: Objective) -> tuple[tuple[str, ...], Played]:
+    """What a judge could do at best that sees of every reply whether it is right.
+
+    Of all orders of all teams, asked until a reply is right: the cheapest that is right as often as
+    the best single agent. It is no policy, but a bound for all that read replies and judge them.
+    """
+    best = int(replies.correct.sum(axis=0).argmax())
+    found: list[tuple[float, tuple[int, ...], Played]] = []
+    for size in range(1, len(replies.agents) + 1):
+        for order in permutations(range(len(replies.agents)), size):
+            asked = np.zeros(replies.answers.shape, dtype=bool)
+            wrong, leader = np.ones(len(replies), dtype=bool), np.full(len(replies), order[0])
+            for j in order:
+                asked[wrong, j], leader[wrong] = True, j
+                wrong &= ~replies.correct[:, j]
+            played = Played.of(replies, leader, asked)
+            if played.correct.sum() >= replies.correct[:, best].sum():
+                cost = float((replies.costs(objective) * asked).sum())
+                found.append((cost, order, played))
+    _, order, played = min(found, key=lambda entry: entry[:2])
+    return tuple(replies.agents[j] for j in order), played
 
 
 def route(replies: Replies, chance: np.ndarray, cost: np.ndarray, price: float) -> Played:
@@ -101,6 +126,9 @@ def run_team(
     study.rows["plurality of all"].put(np.arange(n), everybody(replies))
     study.rows["by price until two agree"] = Row.empty(n)
     study.rows["by price until two agree"].put(np.arange(n), until_two_agree(replies, order))
+    team, played = judged_perfectly(replies, objective)
+    study.bound = team, Row.empty(n)
+    study.bound[1].put(np.arange(n), played)
     for name, played in (rules or {}).items():
         study.rows[name] = Row.empty(n)
         study.rows[name].put(np.arange(n), played)
