@@ -99,8 +99,8 @@ class ProbePolicy:
         Correctness that `unit` tokens, or dollars, are worth.
     objective : {"tokens", "dollars"}
     shares, spent : tuple of float
-        By column, the share of the training questions on which it is chosen, and the tokens that
-        it took there, per training question.
+        By column, the share of the training questions on which it is chosen, and tokens per
+        training question: of the probe, and what each branch added where it was chosen.
     """
 
     probe: str
@@ -169,9 +169,10 @@ class ProbePolicy:
         if budget is not None:
             policy = policy._within(doubt, budget)
         chosen = policy._choose(doubt)
-        tokens = probes.tokens[np.arange(n), chosen]
         shares = np.bincount(chosen, minlength=columns) / n
-        spent = np.bincount(chosen, tokens, columns) / n
+        added = probes.tokens[np.arange(n), chosen] - probes.tokens[:, STOP]
+        spent = np.bincount(chosen, added, columns) / n
+        spent[STOP] = probes.tokens[:, STOP].mean()
         return replace(policy, shares=tuple(shares.tolist()), spent=tuple(spent.tolist()))
 
     def choose(self, question: str, text: str, answer: str | None) -> int:

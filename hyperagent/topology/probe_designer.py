@@ -125,6 +125,14 @@ class ProbeDesigner:
             if agent_of(node)[0] not in present:
                 raise ConfigError(f"probe: the team has no agent {agent_of(node)[0]}")
         nodes += sorted(set(present).difference(nodes))
+        # What a branch adds is divided among its groups by their seats.
+        seats = [0] * (len(policy.branches) + 1)
+        for edge, column in zip(edges, columns, strict=True):
+            seats[column] += len(edge.members)
+        expected = {
+            f"e{i}": policy.spent[column] * len(edge.members) / seats[column]
+            for i, (edge, column) in enumerate(zip(edges, columns, strict=True))
+        }
         rates = {a.id: a.reliability for a in agents if a.reliability is not None}
         shares = (1.0, *policy.shares[1:])
         return Design(
@@ -133,7 +141,7 @@ class ProbeDesigner:
             {f"e{i}": shares[column] for i, column in enumerate(columns)},
             self.name,
             ProbeGuide(policy, task.question, tuple(phases), rates),
-            Expected(sum(policy.spent)),
+            Expected(sum(policy.spent), expected),
         )
 
     def save(self, folder: str | PathLike[str]) -> None:

@@ -108,6 +108,27 @@ def test_what_is_expected_of_a_group_is_said(shell, monkeypatch):
     ]
 
 
+def test_what_a_design_itself_expects_is_said(shell, monkeypatch):
+    class Knowing:
+        name = "knowing"
+
+        def design(self, task, agents, *, seed=0):
+            from hyperagent.hypergraph import build_anchor
+            from hyperagent.topology import Design, Expected
+
+            graph = build_anchor("cascade", [a.id for a in agents])
+            return Design(graph, name=self.name, expected=Expected(70.0, {"e0": 50.0, "e1": 20.0}))
+
+    from hyperagent.topology import designers
+
+    monkeypatch.setitem(designers._objects, "knowing", Knowing)
+    document = json.loads(shell("explain", QUESTION, "-t", "knowing", "--dry", "--json").out)
+    assert document["expected_tokens"] == 70.0
+    assert document["expected_success"] is None
+    expected = [edge["expected_tokens"] for edge in document["hyperedges"]]
+    assert expected[:3] == [50.0, 20.0, None]
+
+
 WRONG = {
     "data set": (["learn", "gsm8", "--out", "p"], "Did you mean 'gsm8k'?"),
     "policy": (["learn", "wordproblems", "--out", "p", "--policy", "ppo"], "unknown policy 'ppo'"),

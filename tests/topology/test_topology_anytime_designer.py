@@ -143,6 +143,11 @@ def test_the_first_phase_is_the_first_ask_and_probabilities_follow_the_replies(
     assert asked[0] == 1.0
     assert all(0 <= share < 1 for share in asked[1:])
     assert any(asked[1:])
+    # What is expected is what the policy took on the questions that it learned from.
+    training = world.policy.beliefs.training
+    taken = (world.policy.run(training).asked * training.costs("tokens")).sum(axis=1).mean()
+    assert design.expected.tokens == pytest.approx(taken, rel=0.1)
+    assert sum(design.expected.by_edge.values()) == pytest.approx(design.expected.tokens)
     assert not guide(())
     hedged = Vote("good", "3", None, "Approximately, I assume. The answer is 3.")
     plain = Vote("good", "3", None, "1 + 2 = 3\nThe answer is 3.")

@@ -176,6 +176,10 @@ def test_a_design_says_what_it_expects(team: Team, world: SimpleNamespace) -> No
     assert shares[1:] == [world.policy.shares[1]] + [world.policy.shares[2]] * 2
     tokens = world.probes.tokens
     assert tokens[:, 0].mean() < design.expected.tokens < tokens[:, 1].mean()
+    by_edge = design.expected.by_edge
+    assert list(by_edge) == [f"e{i}" for i in range(len(edges))]
+    assert sum(by_edge.values()) == pytest.approx(design.expected.tokens)
+    assert by_edge["e0"] == pytest.approx(tokens[:, 0].mean())
 
 
 def test_a_budget_is_kept_on_the_training_questions(world: SimpleNamespace) -> None:
