@@ -139,10 +139,10 @@ def markdown(results: dict[str, Any]) -> str:
         "# The anytime policy on pocket agents asked alone", "",
         f"{results['date']}. Five folds by content hash, every question tested once. Price: "
         "accuracy that the mean cost of the best single agent is worth; reward = accuracy − price "
-        "· tokens over that cost; differences of reward with 95 % bootstrap intervals over questions, "
-        "against the single agent that is best on the learning questions, plurality of all five, "
-        "and the cascade that is searched at the same price. p: exact McNemar of right answers "
-        "against the single agent, after Holm over the learned rows of a set.", "",
+        "· tokens over that cost. Differences of reward, with 95 % bootstrap intervals over "
+        "questions, are against the single agent that is best on the learning questions, plurality "
+        "of all five, and the cascade that is searched at the same price. p: exact McNemar of "
+        "right answers against the single agent, after Holm over the learned rows of a set.", "",
     ]  # fmt: skip
     for name, found in results["sets"].items():
         lines += [
