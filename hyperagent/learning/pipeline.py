@@ -216,7 +216,9 @@ class _Run:
                 f"the team {team.name} has no price list (--prices): no dollars can be spared"
             )
         self.topologies = portfolio(self.agents, plan.anchors)
-        self.alone = self._alone()
+        self.first = plan.probe or best_first(self.agents)[0].id
+        self.alone = seat_alone(self.agents)
+        self._check_agents()
         if plan.policy in ("anytime", "probe"):
             # Agents alone, which these policies ask first, are their first rivals.
             asked = self.alone if plan.policy == "anytime" else {self.first: self.alone[self.first]}
@@ -239,24 +241,21 @@ class _Run:
         )
         self.validation = self.validation[: self.shares.validation or None]
 
-    def _alone(self) -> dict[str, Hypergraph]:
-        """Every agent alone; and `first`, the one that is asked first or alone."""
-        plan, seats = self.plan, seat_alone(self.agents)
-        self.first = plan.probe or best_first(self.agents)[0].id
-        if self.first not in seats:
+    def _check_agents(self) -> None:
+        """Refuse a team or a portfolio that the policy cannot be learned with."""
+        plan, known = self.plan, ", ".join(self.alone)
+        if self.first not in self.alone:
             raise ConfigError(
-                f"the probe {self.first!r} is no agent of the team {self.team.name} "
-                f"({', '.join(seats)})"
+                f"the probe {self.first!r} is no agent of the team {self.team.name} ({known})"
             )
-        if plan.policy == "anytime" and len(seats) > MOST_AGENTS:
+        if plan.policy == "anytime" and len(self.alone) > MOST_AGENTS:
             raise ConfigError(
                 f"an anytime policy knows at most {MOST_AGENTS} agents, the team {self.team.name} "
-                f"has {len(seats)}"
+                f"has {len(self.alone)}"
             )
-        single = seats[self.first].digest()
+        single = self.alone[self.first].digest()
         if plan.policy == "probe" and all(g.digest() == single for g in self.topologies.values()):
             raise ConfigError("a probe needs a topology to go on with besides one agent alone")
-        return seats
 
     def finish(self, folder: RunFolder) -> Learned:
         """Run all stages and write the policy."""
@@ -283,23 +282,24 @@ class _Run:
                 ),
             )
             best, price, scale = self._best_fixed()
-            seen = None
+            fixed, seen = self.topologies[best], None
             if plan.policy != "constant":
                 lesson = Lesson(
                     agents=self.agents, train=self.train, validation=self.validation,
-                    fixed=self.topologies[best], topologies=tuple(self.topologies.values()),
+                    fixed=fixed, topologies=tuple(self.topologies.values()),
                     first=self.first, price=price, scale=scale, budget=plan.budget_tokens,
                     seed=plan.seed, folder=folder, scalars=scalars, executions=self.executions,
                     explore=self.shares.explore, refine=self.shares.refine, encoder=plan.encoder,
                     objective=plan.objective,
                 )  # fmt: skip
                 designer, price = make_policy(plan.policy, lesson)
+                rivals = self._rivals(best)
                 seen = validate(
-                    designer, self._rivals(best), self.validation, self.agents, self.executions,
+                    designer, rivals, self.validation, self.agents, self.executions,
                     price=price, scale=scale, objective=plan.objective,
                     budget=plan.budget_tokens, seed=plan.seed,
                 )  # fmt: skip
-                best = seen.fallback
+                best, fixed = seen.fallback, rivals[seen.fallback]
                 scalars.add(
                     "validation", 0,
                     {"difference": seen.verdict.difference, "low": seen.verdict.low,
@@ -314,15 +314,19 @@ class _Run:
                 seen.to_json() if seen else {},
                 f"{self.loaded.name}/{self.loaded.split}", folder.path.name,
             )  # fmt: skip
-            folder.write(POLICY_FILE, self._policy(done, self.topologies[best], log))
+            folder.write(POLICY_FILE, self._policy(done, fixed, log))
             folder.write("learned.json", done.to_json())
             return done
 
     def _rivals(self, best: str) -> dict[str, Hypergraph]:
         """The best fixed topology, and one agent alone if that is another one and affordable."""
-        single = self.alone[self.first].digest()
-        names = [best, *(n for n in self.entrants if self.topologies[n].digest() == single)]
-        return {name: self.topologies[name] for name in names}
+        single = self.alone[self.first]
+        names = [n for n, g in self.topologies.items() if g.digest() == single.digest()]
+        found = {best: self.topologies[best]}
+        if not names:
+            # Left out of the portfolio: it does not race, but it is what a team has to beat.
+            found[f"{self.first} alone"] = single
+        return found | {n: single for n in names if n in self.entrants and n != best}
 
     def _best_fixed(self) -> tuple[str, float, float]:
         """Name of the best fixed topology, price and scale of tokens."""

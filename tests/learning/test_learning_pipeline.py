@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from learning_parts import hurry, plan, skilled, sums_team, write_sums
+from learning_parts import ANCHORS, hurry, plan, skilled, sums_team, write_sums
 
 from hyperagent.errors import BudgetExceeded, ConfigError, ResumeRefused, RunError
 from hyperagent.learning import LearnPlan, learn
@@ -209,15 +209,20 @@ def test_a_probe_policy_ships_where_its_replies_show_the_doubt(tmp_path: Path) -
         plan(probe="weak")
 
 
-def test_the_guard_knows_one_agent_alone(tmp_path: Path, data_dir: Path) -> None:
+@pytest.mark.parametrize("anchors", [ANCHORS, ("pair", "group")])
+def test_the_guard_knows_one_agent_alone(anchors: tuple, tmp_path: Path, data_dir: Path) -> None:
     """What stays is the rival with the best reward on validation questions, whoever won a race."""
-    done = learn(plan(executions=250), out=tmp_path / "a", team=sums_team(), data_dir=data_dir)
+    done = learn(
+        plan(executions=250, anchors=anchors), out=tmp_path / "a", team=sums_team(),
+        data_dir=data_dir,
+    )  # fmt: skip
+    single = "single" if "single" in anchors else "weak alone"
     rivals = {name: means for name, means in done.validation.items() if name != "learned"}
-    log = (tmp_path / "a" / "outcomes.jsonl").read_text().splitlines()
-    assert len(rivals) == (2 if done.fixed != "single" or "group" in rivals else 1)
+    assert single == done.fixed or single in rivals
     reward = {n: m["correct"] - done.price * m["tokens"] / done.scale for n, m in rivals.items()}
     assert reward["fixed"] == max(reward.values())
-    assert done.executions == len(log)
+    record = json.loads((tmp_path / "a" / "policy.json").read_text())
+    assert record["fixed"]["name"] == done.fixed
 
 
 def test_dollars_need_prices_and_a_policy_that_spares_them(tmp_path: Path, data_dir: Path) -> None:
