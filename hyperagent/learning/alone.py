@@ -81,16 +81,7 @@ def read_replies(
         Dollars are NaN where no price is known.
     """
     seats = seat_alone(agents)
-    rows = [
-        [samples[item_key(graph.digest()[:12], seed, task.id)] for graph in seats.values()]
-        for task in tasks
-    ]
-
-    def numbers(key: str, kind: type) -> np.ndarray:
-        return np.array(
-            [[np.nan if row[key] is None else row[key] for row in line] for line in rows], kind
-        )
-
+    rows = sample_rows(samples, tuple(seats.values()), tasks, seed)
     looks = [
         [reply_features(task.question, row.get("text", ""), row["answer"]) for row in line]
         for task, line in zip(tasks, rows, strict=True)
@@ -102,10 +93,30 @@ def read_replies(
         np.array([question_kind(task.question) for task in tasks]),
         np.array([wrong_answers(task.kind, len(task.choices)) for task in tasks]),
         answer_codes(np.array([[row["answer"] for row in line] for line in rows], dtype=object)),
-        numbers("correct", bool),
-        numbers("prompt_tokens", np.int64),
-        numbers("completion_tokens", np.int64),
-        numbers("price", np.float64),
+        column(rows, "correct", bool),
+        column(rows, "prompt_tokens", np.int64),
+        column(rows, "completion_tokens", np.int64),
+        column(rows, "price", np.float64),
         np.stack([question_features(task.question) for task in tasks]),
         np.array(looks),
+    )
+
+
+def sample_rows(
+    samples: Mapping[str, Mapping[str, Any]],
+    graphs: Sequence[Hypergraph],
+    tasks: Sequence[Task],
+    seed: int,
+) -> list[list[Mapping[str, Any]]]:
+    """By task and hypergraph, the line of ``samples.jsonl`` that an execution left."""
+    return [
+        [samples[item_key(graph.digest()[:12], seed, task.id)] for graph in graphs]
+        for task in tasks
+    ]
+
+
+def column(rows: Sequence[Sequence[Mapping[str, Any]]], key: str, kind: type) -> np.ndarray:
+    """One entry of all samples, shape (tasks, hypergraphs); NaN where it is null."""
+    return np.array(
+        [[np.nan if sample[key] is None else sample[key] for sample in row] for row in rows], kind
     )

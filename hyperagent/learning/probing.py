@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hyperagent.bench.samples import item_key
 from hyperagent.hypergraph import Hypergraph
-from hyperagent.learning.alone import seat_alone
+from hyperagent.learning.alone import column, sample_rows, seat_alone
 from hyperagent.tasks import Task
 from hyperagent.team import Agent
 from hyperagent.topology.outcomes import Execute, Objective, Outcome
@@ -115,22 +114,14 @@ def read_probes(
     seed : int
         That of the run.
     """
-    rows = [
-        [samples[item_key(graph.digest()[:12], seed, task.id)] for graph in ways] for task in tasks
-    ]
-
-    def numbers(key: str) -> np.ndarray:
-        return np.array(
-            [[np.nan if sample[key] is None else sample[key] for sample in row] for row in rows],
-            dtype=np.float64,
-        )
-
+    rows = sample_rows(samples, ways, tasks, seed)
+    asked = column(rows, "prompt_tokens", np.float64)
     return Probes(
         tuple(task.question for task in tasks),
         tuple(row[0].get("text", "") for row in rows),
         tuple(row[0]["answer"] for row in rows),
         np.array([int(task.content_hash()[:16], 16) for task in tasks], dtype=np.uint64),
-        numbers("correct"),
-        numbers("prompt_tokens") + numbers("completion_tokens"),
-        numbers("price"),
+        column(rows, "correct", np.float64),
+        asked + column(rows, "completion_tokens", np.float64),
+        column(rows, "price", np.float64),
     )
