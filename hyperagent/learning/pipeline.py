@@ -292,12 +292,12 @@ class _Run:
                     explore=self.shares.explore, refine=self.shares.refine, encoder=plan.encoder,
                     objective=plan.objective,
                 )  # fmt: skip
-                designer, price = make_policy(plan.policy, lesson)
-                rivals = self._rivals(best)
+                made = make_policy(plan.policy, lesson)
+                price, rivals = made.price, self._rivals(best, made.price, scale)
                 seen = validate(
-                    designer, rivals, self.validation, self.agents, self.executions,
+                    made.designer, rivals, self.validation, self.agents, self.executions,
                     price=price, scale=scale, objective=plan.objective,
-                    budget=plan.budget_tokens, seed=plan.seed,
+                    budget=plan.budget_tokens, rehearsed=made.rehearsed, seed=plan.seed,
                 )  # fmt: skip
                 best, fixed = seen.fallback, rivals[seen.fallback]
                 scalars.add(
@@ -318,9 +318,20 @@ class _Run:
             folder.write("learned.json", done.to_json())
             return done
 
-    def _rivals(self, best: str) -> dict[str, Hypergraph]:
+    def _rivals(self, best: str, price: float, scale: float) -> dict[str, Hypergraph]:
         """The best fixed topology, and one agent alone if that is another one and affordable."""
         single = self.alone[self.first]
+        if self.plan.policy == "anytime":
+            # All of them were asked: the one that did best.
+            rewards: dict[str, list[float]] = {g.digest(): [] for g in self.alone.values()}
+            for o in self.executions.done:
+                if o.hypergraph.digest() in rewards:
+                    reward = o.reward(price, scale, self.plan.objective)
+                    rewards[o.hypergraph.digest()].append(reward)
+            single = max(
+                self.alone.values(),
+                key=lambda g: fsum(rewards[g.digest()]) / len(rewards[g.digest()]),
+            )
         names = [n for n, g in self.topologies.items() if g.digest() == single.digest()]
         found = {best: self.topologies[best]}
         if not names:

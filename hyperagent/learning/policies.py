@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from math import comb
+from typing import NamedTuple
 
 from hyperagent.bench.files import compact
 from hyperagent.bench.store import RunFolder
@@ -32,7 +34,7 @@ from hyperagent.topology.outcomes import Objective, Outcome
 from hyperagent.topology.paper import PaperDesigner
 from hyperagent.topology.probe import STOP, ProbePolicy
 from hyperagent.topology.probe_designer import ProbeDesigner
-from hyperagent.topology.rehearsal import rehearse
+from hyperagent.topology.rehearsal import rehearse, run_held_out
 from hyperagent.topology.rloo import rloo
 from hyperagent.topology.stops import Posterior
 from hyperagent.topology.surrogate import Surrogate, Training
@@ -139,7 +141,26 @@ class Lesson:
         return lambda step, figures: self.scalars.add(stage, step, figures)
 
 
-def make_policy(kind: str, lesson: Lesson) -> tuple[Designer, float]:
+class Made(NamedTuple):
+    """A policy that was learned.
+
+    Attributes
+    ----------
+    designer : Designer
+        Deterministic.
+    price : float
+        Of tokens, or of dollars; that of the lesson, or the one that keeps its budget.
+    rehearsed : list of Outcome
+        On questions that it learned from, by policies that were learned without them: evidence that
+        costs no execution. Empty where there is none.
+    """
+
+    designer: Designer
+    price: float
+    rehearsed: list[Outcome] = []  # noqa: RUF012
+
+
+def make_policy(kind: str, lesson: Lesson) -> Made:
     """Learn a policy and write its weights.
 
     Parameters
@@ -147,13 +168,6 @@ def make_policy(kind: str, lesson: Lesson) -> tuple[Designer, float]:
     kind : str
         One of ``POLICIES`` but ``"constant"``.
     lesson : Lesson
-
-    Returns
-    -------
-    designer : Designer
-        Deterministic.
-    price : float
-        Of tokens, or of dollars; that of the lesson, or the one that keeps its budget.
     """
     if kind in _ASKING:
         return _ASKING[kind](lesson)
@@ -167,8 +181,8 @@ def make_policy(kind: str, lesson: Lesson) -> tuple[Designer, float]:
     )  # fmt: skip
     chooser = _surrogate(lesson)
     if kind == "surrogate":
-        return chooser, chooser.price
-    return _KINDS[kind](lesson, chooser), chooser.price
+        return Made(chooser, chooser.price)
+    return Made(_KINDS[kind](lesson, chooser), chooser.price)
 
 
 def _surrogate(lesson: Lesson) -> SurrogateDesigner:
@@ -200,7 +214,7 @@ def _surrogate(lesson: Lesson) -> SurrogateDesigner:
     return chooser
 
 
-def _anytime(lesson: Lesson) -> tuple[AnytimeDesigner, float]:
+def _anytime(lesson: Lesson) -> Made:
     """From the answers of every agent alone. It takes seconds: a resumed run does it again."""
     seats = {graph.digest() for graph in seat_alone(lesson.agents).values()}
     questions = lesson.train[: lesson.explore // len(seats)]
@@ -224,10 +238,21 @@ def _anytime(lesson: Lesson) -> tuple[AnytimeDesigner, float]:
     designer.save(lesson.folder.path / FILES["anytime"])
     price *= lesson.scale / unit
     lesson.scalars.add("anytime", 0, {"questions": len(asked), "price": price})
-    return designer, price
+    if lesson.target is not None:
+        # Its price was chosen by what it does on these questions.
+        return Made(designer, price)
+    played = run_held_out(replies, price, unit, lesson.objective)
+    paid = [None if math.isnan(dollars) else float(dollars) for dollars in played.dollars]
+    rehearsed = [
+        Outcome(task.id, lesson.fixed, float(right), max(float(tokens), 1.0), dollars)
+        for task, right, tokens, dollars in zip(
+            asked, played.correct, played.tokens, paid, strict=True
+        )
+    ]
+    return Made(designer, price, rehearsed)
 
 
-def _probe(lesson: Lesson) -> tuple[ProbeDesigner, float]:
+def _probe(lesson: Lesson) -> Made:
     """From one agent's reply, and where each of the best topologies led after it."""
     single = seat_alone(lesson.agents)[lesson.first].digest()
     branches = [g.canonical() for g in lesson.topologies if g.digest() != single]
@@ -257,7 +282,7 @@ def _probe(lesson: Lesson) -> tuple[ProbeDesigner, float]:
     designer.save(lesson.folder.path / FILES["probe"])
     figures = {"questions": len(asked), "price": policy.price, "stops": policy.shares[STOP]}
     lesson.scalars.add("probe", 0, figures)
-    return designer, policy.price
+    return Made(designer, policy.price)
 
 
 def _vae(lesson: Lesson, chooser: SurrogateDesigner) -> VaeDesigner:
@@ -331,7 +356,7 @@ def _paper(lesson: Lesson, chooser: SurrogateDesigner) -> PaperDesigner:
     return designer
 
 
-_ASKING: dict[str, Callable[[Lesson], tuple[Designer, float]]] = {
+_ASKING: dict[str, Callable[[Lesson], Made]] = {
     "anytime": _anytime,
     "probe": _probe,
 }

@@ -53,12 +53,16 @@ def validate(
     scale: float,
     objective: Objective = "tokens",
     budget: float | None = None,
+    rehearsed: Sequence[Outcome] = (),
     seed: int = 0,
 ) -> Validation:
     """Execute the policy and its rivals on the same questions, and judge.
 
     The policy must surely beat every rival. If it does not, the rival with the best mean reward
     here is what stays: the race that found the best fixed topology is short, and errs.
+
+    Where the policy was rehearsed on further questions, and a rival's outcomes on them are known,
+    they count too: more questions, at no cost.
 
     Parameters
     ----------
@@ -73,6 +77,8 @@ def validate(
         Reward is ``correct - price * cost / scale``.
     budget : float, optional
         Mean tokens that the policy must not pass here.
+    rehearsed : sequence of Outcome
+        Of policies that were learned without these questions, which are not among `tasks`.
     seed : int
     """
     made = [designer.design(task, agents, seed=seed) for task in tasks]
@@ -94,6 +100,7 @@ def validate(
             ours.append(execute(task, design.hypergraph, seed) if same is None else same)
         return ours, theirs
 
+    before = executions.done
     learned, found = executions.run(run, (1 + len(rivals)) * len(tasks), "validation", stops)
     reward = {
         name: sum(o.reward(price, scale, objective) for o in outcomes)
@@ -101,5 +108,13 @@ def validate(
     }
     # Of equals the first stays first.
     found = {name: found[name] for name in sorted(found, key=lambda name: -reward[name])}
-    verdict = judge(learned, found, price=price, scale=scale, objective=objective, budget=budget)
-    return Validation(learned, found, verdict)
+    money = {"price": price, "scale": scale, "objective": objective, "budget": budget}
+    verdicts = []
+    for name, outcomes in found.items():
+        known = {
+            o.task: o for o in reversed(before) if o.hypergraph.digest() == rivals[name].digest()
+        }
+        more = [outcome for outcome in rehearsed if outcome.task in known]
+        theirs = [*outcomes, *(known[outcome.task] for outcome in more)]
+        verdicts.append(judge([*learned, *more], {name: theirs}, **money))
+    return Validation(learned, found, min(verdicts, key=lambda verdict: verdict.low))

@@ -130,9 +130,7 @@ def rehearse(
     n, best = len(replies), int(replies.correct.sum(axis=0).argmax())
     cost = replies.costs(objective)[:, best]
     unit = float(cost.mean())
-    # Narrow slices, dealt out in turn: a test fold that was cut out by the same half of the hash
-    # leaves the parts even.
-    folds = replies.folds(parts * 7) % parts
+    folds = _parts(replies, parts)
     right, paid = np.zeros((2, len(prices), n))
     goals: tuple[Goal, ...] = ("match", "budget")
     hand_right, hand_paid = ({goal: np.zeros(n) for goal in goals} for _ in range(2))
@@ -155,6 +153,38 @@ def rehearse(
         tuple(prices), unit, right, paid, hand_right, hand_paid,
         replies.correct[:, best].astype(np.float64), cost / unit,
     )  # fmt: skip
+
+
+def run_held_out(
+    replies: Replies, price: float, unit: float, objective: Objective = "dollars", parts: int = 4
+) -> Played:
+    """Every question by a policy that was learned without the part in which it lies.
+
+    Parameters
+    ----------
+    replies : Replies
+    price, unit, objective
+        As for `Beliefs.policies`.
+    parts : int
+        At least 2; the questions are divided by content hash.
+    """
+    n, size = replies.answers.shape
+    played = Played(np.zeros(n, bool), np.zeros((n, size), bool), np.zeros(n), np.zeros(n))
+    folds = _parts(replies, parts)
+    for part in np.unique(folds):
+        held = folds == part
+        beliefs = Beliefs.learn(replies.take(~held))
+        (policy,) = beliefs.policies((price,), objective, unit)
+        done = policy.run(replies.take(held))
+        for name in ("correct", "asked", "dollars", "tokens"):
+            getattr(played, name)[held] = getattr(done, name)
+    return played
+
+
+def _parts(replies: Replies, parts: int) -> np.ndarray:
+    """Part of each question: narrow slices, dealt out in turn, so that a test fold that was cut out
+    by the same half of the hash leaves the parts even."""
+    return replies.folds(parts * 7) % parts
 
 
 def choose_policy(

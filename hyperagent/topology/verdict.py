@@ -113,7 +113,7 @@ def judge(
     if budget is not None and taken > budget:
         spent = f"; it took {taken:,.0f} tokens a task, more than the budget of {budget:,.0f}"
     reason = (
-        f"On {len(tasks)} validation tasks the reward against {rival} differs by {difference:+.3f} "
+        f"On {len(tasks)} held-out tasks the reward against {rival} differs by {difference:+.3f} "
         f"[{low:+.3f}, {high:+.3f}], which {outcome}{spent}: "
         f"the {'learned policy ships' if shipped else 'fixed topology stays'}."
     )
