@@ -126,6 +126,11 @@ def summary(study: Study) -> dict[str, Any]:
     adjusted = holm([p for _, p in tested])
     for (entry, _), p in zip(tested, adjusted, strict=True):
         entry["p"] = round(p, 6)
+    matched = study.rows["learned, accuracy of the best single"]
+    found["control"] = {
+        "real": [float(matched.right.mean()), float(matched.tokens.mean())],
+        "shuffled": [[float(r.right.mean()), float(r.tokens.mean())] for r in study.shuffled],
+    }
     found["fronts"] = {
         kind: [[float(row.right.mean()), float(row.tokens.mean())] for row in front]
         for kind, front in study.fronts.items()
@@ -162,7 +167,14 @@ def markdown(results: dict[str, Any]) -> str:
                 f"| {row['name']} | {right:.1f} % [{low:.1f}, {high:.1f}] | {row['tokens']:,.0f} "
                 f"| {row['calls']:.2f} | {p} | {' | '.join(cells)} |"
             )
-        lines.append("")
+        right, tokens = found["control"]["real"]
+        others = [100 * shuffled for shuffled, _ in found["control"]["shuffled"]]
+        lines += [
+            "", "Control: at the price that is to match the best single agent the policy is right "
+            f"on {100 * right:.1f} % with {tokens:,.0f} tokens; with the features of another "
+            f"question and its replies, {len(others)} shuffles, on {min(others):.1f} to "
+            f"{max(others):.1f} %.", "",
+        ]  # fmt: skip
     return "\n".join(lines)
 
 
