@@ -197,7 +197,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
                 at = row["tokens"], 100 * row["accuracy"][0]
                 panel.plot(*at, "k^" if row["name"].startswith("single") else "ks", markersize=4)
                 label = row["name"].removeprefix("single: ").removesuffix(" of all")
-                panel.annotate(label, at, xytext=(3, 3), textcoords="offset points", fontsize=6)
+                far = {"xytext": (-3, 3), "ha": "right"} if label == "plurality" else {}
+                place = {"xytext": (3, 3)} | far
+                panel.annotate(label, at, textcoords="offset points", fontsize=6, **place)
         panel.set_title(name, fontsize=9)
         panel.set_xlabel("tokens a question")
         panel.grid(alpha=0.3)
