@@ -61,8 +61,9 @@ def validate(
     The policy must surely beat every rival. If it does not, the rival with the best mean reward
     here is what stays: the race that found the best fixed topology is short, and errs.
 
-    Where the policy was rehearsed on further questions, and a rival's outcomes on them are known,
-    they count too: more questions, at no cost.
+    Where the policy was rehearsed on further questions, and a rival answered all of them, they
+    count too: more questions, at no cost. A rival that answered some, in the race that it won,
+    would be flattered by them.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def validate(
         known = {
             o.task: o for o in reversed(before) if o.hypergraph.digest() == rivals[name].digest()
         }
-        more = [outcome for outcome in rehearsed if outcome.task in known]
+        more = list(rehearsed) if all(outcome.task in known for outcome in rehearsed) else []
         theirs = [*outcomes, *(known[outcome.task] for outcome in more)]
         verdicts.append(judge([*learned, *more], {name: theirs}, **money))
     return Validation(learned, found, min(verdicts, key=lambda verdict: verdict.low))

@@ -9,7 +9,7 @@ import pytest
 from recorded_world import world
 
 from hyperagent.errors import ConfigError
-from hyperagent.topology.rehearsal import choose_policy, rehearse
+from hyperagent.topology.rehearsal import choose_policy, rehearse, run_held_out
 
 FEW = (0.0, 0.05, 0.2)
 
@@ -46,6 +46,16 @@ def test_the_unit_is_the_same_in_every_part(rehearsed) -> None:
     best = int(replies.correct.sum(axis=0).argmax())
     assert rehearsal.unit == pytest.approx(replies.dollars[:, best].mean())
     assert choose_policy(replies, "match", rehearsal=rehearsal).learned.unit == rehearsal.unit
+
+
+def test_what_runs_held_out_is_what_was_rehearsed(rehearsed) -> None:
+    """One price of a rehearsal; no question is answered by a policy that has seen it."""
+    replies, rehearsal = rehearsed
+    row = rehearsal.prices.index(0.06)
+    played = run_held_out(replies, 0.06, rehearsal.unit)
+    np.testing.assert_array_equal(played.correct, rehearsal.learned_right[row].astype(bool))
+    np.testing.assert_allclose(played.dollars / rehearsal.unit, rehearsal.learned_cost[row])
+    assert 1 <= played.asked.sum(axis=1).min()
 
 
 def test_one_agent_alone_falls_back_to_itself() -> None:
