@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from live import SETS, WEIGHTS, team
-from recorded_rows import Row, Study, run_team
+from recorded_rows import FOLDS, SHUFFLES, Row, Study, run_team, shuffle
 
 from hyperagent import tasks
 from hyperagent.bench import facts
@@ -35,7 +36,9 @@ from hyperagent.bench.statistics import bootstrap_mean, compare, holm, wilson
 from hyperagent.bench.store import open_folder
 from hyperagent.learning import Executions, LearnPlan, TeamExecutor
 from hyperagent.learning.alone import ask_alone, read_replies
+from hyperagent.learning.plan import DEFAULT_PRICE
 from hyperagent.llm import CacheStore
+from hyperagent.topology.anytime import Beliefs
 from hyperagent.topology.outcomes import OutcomeLog
 from hyperagent.topology.rehearsal import PRICES
 from hyperagent.topology.replies import Replies
@@ -126,16 +129,24 @@ def summary(study: Study) -> dict[str, Any]:
     adjusted = holm([p for _, p in tested])
     for (entry, _), p in zip(tested, adjusted, strict=True):
         entry["p"] = round(p, 6)
-    matched = study.rows["learned, accuracy of the best single"]
-    found["control"] = {
-        "real": [float(matched.right.mean()), float(matched.tokens.mean())],
-        "shuffled": [[float(r.right.mean()), float(r.tokens.mean())] for r in study.shuffled],
-    }
     found["fronts"] = {
         kind: [[float(row.right.mean()), float(row.tokens.mean())] for row in front]
         for kind, front in study.fronts.items()
     }
     return found
+
+
+def control(replies: Replies, price: float) -> list[float]:
+    """Mean accuracy − price · tokens over the cost of the best agent: as it is, then with the
+    features of another question and of the replies to it, shuffled `SHUFFLES` times."""
+    folds, worth = replies.folds(FOLDS), np.zeros(1 + SHUFFLES)
+    for fold in range(FOLDS):
+        held = replies.take(folds == fold)
+        (policy,) = Beliefs.learn(replies.take(folds != fold)).policies((price,), "tokens")
+        for i, rows in enumerate([held, *(shuffle(held, seed) for seed in range(SHUFFLES))]):
+            played = policy.run(rows)
+            worth[i] += (played.correct - price * played.tokens / policy.unit).sum()
+    return [round(float(x), 4) for x in worth / len(replies)]
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -167,13 +178,12 @@ def markdown(results: dict[str, Any]) -> str:
                 f"| {row['name']} | {right:.1f} % [{low:.1f}, {high:.1f}] | {row['tokens']:,.0f} "
                 f"| {row['calls']:.2f} | {p} | {' | '.join(cells)} |"
             )
-        right, tokens = found["control"]["real"]
-        others = [100 * shuffled for shuffled, _ in found["control"]["shuffled"]]
+        real, *others = found["control"]
+        worst, best = min(others), max(others)
         lines += [
-            "", "Control: at the price that is to match the best single agent the policy is right "
-            f"on {100 * right:.1f} % with {tokens:,.0f} tokens; with the features of another "
-            f"question and its replies, {len(others)} shuffles, on {min(others):.1f} to "
-            f"{max(others):.1f} %.", "",
+            "", f"Control: at price {DEFAULT_PRICE:g} the policy has accuracy − price · tokens "
+            f"{real:.4f}; with the features of another question and of the replies to it, "
+            f"{len(others)} shuffles, {worst:.4f} to {best:.4f}.", "",
         ]  # fmt: skip
     return "\n".join(lines)
 
@@ -216,7 +226,9 @@ def study(name: str, limit: int, out: Path, resume: bool) -> tuple[str, dict[str
     replies = ask(name, limit, folder, resume and folder.exists())
     # Nobody is paid here; the study of money is (a).
     dollars = np.zeros(replies.answers.shape)
-    return name, summary(run_team(Replies(**{**vars(replies), "dollars": dollars}), "tokens"))
+    replies = replace(replies, dollars=dollars)
+    found = summary(run_team(replies, "tokens"))
+    return name, found | {"control": control(replies, DEFAULT_PRICE)}
 
 
 def main() -> None:
