@@ -89,7 +89,7 @@ def guarded(
         ours.append(learned)
         theirs.append(fixed)
         paid.extend([fixed] if same else [fixed, learned])
-    return judge(ours, {"best fixed": theirs}, price=PRICE, scale=SCALE, seed=seed), paid
+    return judge(ours, theirs, price=PRICE, scale=SCALE, seed=seed), paid
 
 
 def lied_to(

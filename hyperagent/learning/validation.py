@@ -25,6 +25,7 @@ class Validation:
     rivals : dict of str to (list of Outcome)
         By topology; the first is the one to fall back to.
     verdict : Verdict
+        Against the rival that is beaten by least.
     """
 
     learned: list[Outcome]
@@ -117,5 +118,5 @@ def validate(
         }
         more = list(rehearsed) if all(outcome.task in known for outcome in rehearsed) else []
         theirs = [*outcomes, *(known[outcome.task] for outcome in more)]
-        verdicts.append(judge([*learned, *more], {name: theirs}, **money))
+        verdicts.append(judge([*learned, *more], theirs, name=name, **money))
     return Validation(learned, found, min(verdicts, key=lambda verdict: verdict.low))

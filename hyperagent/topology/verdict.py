@@ -6,7 +6,7 @@ the paired differences (Efron 1979). Nothing inside the noise is called a win.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,15 +24,15 @@ class Verdict:
     shipped : bool
         False: fall back to a fixed topology.
     difference : float
-        Mean reward of the learned policy minus that of the rival it beats by least.
+        Mean reward of the learned policy minus that of the rival.
     low, high : float
         Bootstrap interval of `difference`.
     tokens_ratio : float
-        Mean tokens of the learned policy over those of the first rival.
+        Mean tokens of the learned policy over those of the rival.
     tasks : int
-        Validation tasks.
+        On which the two were compared.
     rival : str
-        Whom `difference` refers to.
+        Its name.
     reason : str
         One sentence.
     """
@@ -49,8 +49,9 @@ class Verdict:
 
 def judge(
     learned: Sequence[Outcome],
-    rivals: Mapping[str, Sequence[Outcome]],
+    rival: Sequence[Outcome],
     *,
+    name: str = "best fixed",
     price: float,
     scale: float,
     objective: Objective = "tokens",
@@ -59,15 +60,15 @@ def judge(
     rounds: int = 2000,
     seed: int = 0,
 ) -> Verdict:
-    """Compare a learned policy with each of its rivals.
+    """Compare a learned policy with what it is to replace.
 
     Parameters
     ----------
-    learned : sequence of Outcome
-    rivals : mapping of str to (sequence of Outcome)
-        By name, e.g. the best fixed topology and one agent alone. All outcomes are of the same
-        validation tasks, in any order; several of a task are averaged, so that the task stays the
-        unit.
+    learned, rival : sequence of Outcome
+        On the same tasks, in any order. Several outcomes of a task are averaged, so that the task
+        stays the unit.
+    name : str
+        Of the rival.
     price, scale : float
         Reward is ``correct - price * cost / scale``.
     objective : {"tokens", "dollars"}
@@ -82,42 +83,37 @@ def judge(
     Raises
     ------
     ConfigError
-        If there are fewer than 2 tasks or no rival, the tasks differ, or `level` is no
-        probability.
+        If there are fewer than 2 tasks, the tasks differ, or `level` is no probability.
     """
     if not 0 < level < 1 or not scale > 0:
         raise ConfigError(f"level in (0, 1) and scale > 0 are needed, got {level!r}, {scale!r}")
-    if not rivals:
-        raise ConfigError("a verdict needs at least one rival")
     ours = _by_task(learned, price, scale, objective)
-    others = {n: _by_task(outcomes, price, scale, objective) for n, outcomes in rivals.items()}
+    theirs = _by_task(rival, price, scale, objective)
     tasks = sorted(ours)
-    for name, theirs in others.items():
-        if set(theirs) != set(ours):
-            odd = sorted(set(theirs) ^ set(ours))[0]
-            raise ConfigError(f"the outcomes of {name} are of other tasks: {odd!r} differs")
+    if set(theirs) != set(ours):
+        odd = sorted(set(theirs) ^ set(ours))[0]
+        raise ConfigError(f"the outcomes of {name} are of other tasks: {odd!r} differs")
     if len(tasks) < 2:
         raise ConfigError(f"a verdict needs at least 2 validation tasks, got {len(tasks)}")
     draws = np.random.default_rng(seed).integers(len(tasks), size=(rounds, len(tasks)))
-    found = []
-    for name, theirs in others.items():
-        gains = np.array([ours[task][0] - theirs[task][0] for task in tasks])
-        low, high = np.quantile(gains[draws].mean(axis=1), ((1 - level) / 2, (1 + level) / 2))
-        found.append((float(low), float(high), float(gains.mean()), name))
-    low, high, difference, rival = min(found)
+    gains = np.array([ours[task][0] - theirs[task][0] for task in tasks])
+    difference = float(gains.mean())
+    low, high = map(
+        float, np.quantile(gains[draws].mean(axis=1), ((1 - level) / 2, (1 + level) / 2))
+    )
     taken = _tokens(ours)
-    ratio = taken / _tokens(next(iter(others.values())))
+    ratio = taken / _tokens(theirs)
     shipped = low > 0 and (budget is None or taken <= budget)
     outcome = "is above zero" if low > 0 else "is below zero" if high < 0 else "is inside the noise"
     spent = ""
     if budget is not None and taken > budget:
         spent = f"; it took {taken:,.0f} tokens a task, more than the budget of {budget:,.0f}"
     reason = (
-        f"On {len(tasks)} held-out tasks the reward against {rival} differs by {difference:+.3f} "
+        f"On {len(tasks)} held-out tasks the reward against {name} differs by {difference:+.3f} "
         f"[{low:+.3f}, {high:+.3f}], which {outcome}{spent}: "
         f"the {'learned policy ships' if shipped else 'fixed topology stays'}."
     )
-    return Verdict(shipped, difference, low, high, ratio, len(tasks), rival, reason)
+    return Verdict(shipped, difference, low, high, ratio, len(tasks), name, reason)
 
 
 def _by_task(

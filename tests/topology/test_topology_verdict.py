@@ -20,25 +20,18 @@ def runs(n: int, p: float, tokens: float, seed: int) -> list[Outcome]:
 
 
 def test_a_clear_gain_ships() -> None:
-    verdict = judge(runs(500, 0.95, 2000, 1), {"star": runs(500, 0.8, 4000, 2)}, **PRICE)
+    verdict = judge(runs(500, 0.95, 2000, 1), runs(500, 0.8, 4000, 2), **PRICE)
     assert verdict.shipped
     assert 0 < verdict.low < verdict.difference < verdict.high
     assert verdict.tokens_ratio == pytest.approx(0.5)
     assert "learned policy ships" in verdict.reason
 
 
-def test_the_weakest_comparison_decides() -> None:
-    rivals = {"star": runs(500, 0.8, 4000, 2), "single": runs(500, 0.95, 500, 3)}
-    verdict = judge(runs(500, 0.95, 2000, 1), rivals, **PRICE)
-    assert not verdict.shipped
-    assert verdict.rival == "single"
-
-
 def test_equal_policies_are_let_through_no_more_often_than_the_level_says() -> None:
     passed = sum(
         judge(
             runs(200, 0.9, 3000, 2 * seed),
-            {"star": runs(200, 0.9, 3000, 2 * seed + 1)},
+            runs(200, 0.9, 3000, 2 * seed + 1),
             **PRICE,
             rounds=400,
         ).shipped
@@ -49,30 +42,29 @@ def test_equal_policies_are_let_through_no_more_often_than_the_level_says() -> N
 
 
 def test_few_tasks_and_one_sided_noise_fall_back() -> None:
-    verdict = judge(runs(20, 0.95, 2900, 1), {"star": runs(20, 0.95, 3000, 5)}, **PRICE)
+    verdict = judge(runs(20, 0.95, 2900, 1), runs(20, 0.95, 3000, 5), **PRICE)
     assert not verdict.shipped
     assert "fixed topology stays" in verdict.reason
 
 
 def test_repeats_of_a_task_are_one_task() -> None:
     learned, fixed = runs(10, 0.95, 2000, 1), runs(10, 0.7, 4000, 2)
-    once = judge(learned, {"star": fixed}, **PRICE)
-    assert judge(learned * 50, {"star": fixed[::-1] * 3}, **PRICE).low == pytest.approx(once.low)
+    once = judge(learned, fixed, **PRICE)
+    assert judge(learned * 50, fixed[::-1] * 3, **PRICE).low == pytest.approx(once.low)
 
 
 def test_unlike_tasks_are_refused() -> None:
     with pytest.raises(ConfigError, match="t9"):
-        judge(runs(10, 0.9, 100, 0), {"star": runs(9, 0.9, 100, 0)}, **PRICE)
+        judge(runs(10, 0.9, 100, 0), runs(9, 0.9, 100, 0), **PRICE)
     with pytest.raises(ConfigError, match="at least 2"):
-        judge(runs(1, 0.9, 100, 0), {"star": runs(1, 0.9, 100, 0)}, **PRICE)
-    with pytest.raises(ConfigError, match="at least one rival"):
-        judge(runs(10, 0.9, 100, 0), {}, **PRICE)
+        judge(runs(1, 0.9, 100, 0), runs(1, 0.9, 100, 0), **PRICE)
 
 
 def test_a_policy_over_its_budget_does_not_ship() -> None:
-    learned, rivals = runs(500, 0.95, 2000, 1), {"star": runs(500, 0.8, 4000, 2)}
-    assert judge(learned, rivals, **PRICE, budget=2000).shipped
-    verdict = judge(learned, rivals, **PRICE, budget=1999)
+    learned, fixed = runs(500, 0.95, 2000, 1), runs(500, 0.8, 4000, 2)
+    assert judge(learned, fixed, **PRICE, budget=2000).shipped
+    verdict = judge(learned, fixed, name="star", **PRICE, budget=1999)
     assert not verdict.shipped
     assert verdict.low > 0
+    assert verdict.rival == "star"
     assert "2,000 tokens a task, more than the budget of 1,999" in verdict.reason
