@@ -23,7 +23,7 @@ from hyperagent import datadir
 from hyperagent.llm import Prices
 from hyperagent.llm.estimate import about
 from hyperagent.tasks import equal, load, normalise
-from hyperagent.topology.replies import Replies, answer_codes
+from hyperagent.topology.replies import Replies, answer_codes, content_hashes
 from hyperagent.topology.reply_features import question_features
 
 MODELS = {
@@ -65,7 +65,7 @@ def letters(prices: Prices) -> Replies:
     return Replies(
         tuple(MODELS.values()),
         tuple(task.id for task in asked),
-        np.array([int(task.content_hash()[:16], 16) for task in asked], dtype=np.uint64),
+        content_hashes(asked),
         np.array([task.id.removeprefix("mmlu_test_").rpartition("_")[0] for task in asked]),
         np.full(len(asked), 3),
         answer_codes(answers),

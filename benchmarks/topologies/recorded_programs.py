@@ -29,7 +29,14 @@ from hyperagent import datadir
 from hyperagent.llm import Prices
 from hyperagent.llm.estimate import about
 from hyperagent.tasks import Task, load, programs, public_tests, sandbox
-from hyperagent.topology.replies import OBJECTIVES, Objective, Played, Replies, answer_codes
+from hyperagent.topology.replies import (
+    OBJECTIVES,
+    Objective,
+    Played,
+    Replies,
+    answer_codes,
+    content_hashes,
+)
 from hyperagent.topology.reply_features import question_features
 
 RUNS = {
@@ -84,7 +91,7 @@ def recorded(prices: Prices) -> Replies:
     return Replies(
         tuple(RUNS.values()),
         tuple(task.id for task in kept),
-        np.array([int(task.content_hash()[:16], 16) for task in kept], dtype=np.uint64),
+        content_hashes(kept),
         np.array(["examples" if public_tests(task) else "none" for task in kept]),
         np.full(len(kept), 10),
         answer_codes(answers),

@@ -13,7 +13,7 @@ from hyperagent.tasks import Task
 from hyperagent.team import Agent
 from hyperagent.team.vote import wrong_answers
 from hyperagent.topology.outcomes import Execute, Outcome
-from hyperagent.topology.replies import Replies, answer_codes, question_kind
+from hyperagent.topology.replies import Replies, answer_codes, content_hashes, question_kind
 from hyperagent.topology.reply_features import question_features, reply_features
 
 
@@ -89,7 +89,7 @@ def read_replies(
     return Replies(
         tuple(seats),
         tuple(task.id for task in tasks),
-        np.array([int(task.content_hash()[:16], 16) for task in tasks], dtype=np.uint64),
+        content_hashes(tasks),
         np.array([question_kind(task.question) for task in tasks]),
         np.array([wrong_answers(task.kind, len(task.choices)) for task in tasks]),
         answer_codes(np.array([[row["answer"] for row in line] for line in rows], dtype=object)),

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hyperagent.topology.design import TaskLike
+from hyperagent.topology.least_price import least_price
 from hyperagent.topology.surrogate_designer import SurrogateDesigner
-
-STEPS = 40
-HIGHEST = 2.0**20
 
 
 def price_for_budget(
@@ -45,16 +43,4 @@ def price_for_budget(
         trial.price = price
         return float(np.mean([p.tokens[int(trial.scores(p).argmax())] for p in predicted]))
 
-    if mean_tokens(0.0) <= budget:
-        return 0.0
-    low, high = 0.0, 2.0**-10
-    # At a price that is high enough, nothing dearer than the fixed topology is chosen.
-    while mean_tokens(high) > budget and high < HIGHEST:
-        low, high = high, 2 * high
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        if mean_tokens(middle) > budget:
-            low = middle
-        else:
-            high = middle
-    return high
+    return least_price(mean_tokens, budget)

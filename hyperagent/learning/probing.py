@@ -13,6 +13,7 @@ from hyperagent.tasks import Task
 from hyperagent.team import Agent
 from hyperagent.topology.outcomes import Execute, Objective, Outcome
 from hyperagent.topology.probe import Probes, with_probe
+from hyperagent.topology.replies import content_hashes
 
 MOST_BRANCHES = 3
 """Topologies that may follow the probe: each has to be executed on every question learned from."""
@@ -120,7 +121,7 @@ def read_probes(
         tuple(task.question for task in tasks),
         tuple(row[0].get("text", "") for row in rows),
         tuple(row[0]["answer"] for row in rows),
-        np.array([int(task.content_hash()[:16], 16) for task in tasks], dtype=np.uint64),
+        content_hashes(tasks),
         column(rows, "correct", np.float64),
         asked + column(rows, "completion_tokens", np.float64),
         column(rows, "price", np.float64),

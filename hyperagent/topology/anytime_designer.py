@@ -23,8 +23,6 @@ from hyperagent.topology.reply_features import (
 )
 from hyperagent.topology.weights_folder import read_folder, write_folder
 
-_PARTS = ("mean", "scale", "weights")
-
 
 @dataclass(frozen=True)
 class AnytimeGuide:
@@ -197,9 +195,7 @@ class AnytimeDesigner:
         models |= {f"reply.{i}": model for i, model in enumerate(beliefs.trust.own)}
         models |= {"reply.all": beliefs.trust.pooled}
         models |= {f"state.{mask}": model for mask, model in beliefs.by_state.items()}
-        arrays = {
-            f"{name}.{part}": getattr(m, part) for name, m in models.items() for part in _PARTS
-        }
+        arrays = {k: a for name, m in models.items() for k, a in m.to_arrays(name).items()}
         arrays |= {f"ask.{mask}.{agent}": w for (mask, agent), w in policy.asks.items()}
         write_folder(folder, self.name, config, arrays)
 
@@ -214,7 +210,7 @@ def _read(folder: str | PathLike[str]) -> tuple[AnytimePolicy, int]:
     config, arrays = read_folder(folder, AnytimeDesigner.name)
 
     def model(name: str) -> Logistic:
-        return Logistic(*(arrays[f"{name}.{part}"] for part in _PARTS))
+        return Logistic.from_arrays(arrays, name)
 
     try:
         agents = tuple(config["agents"])

@@ -6,6 +6,7 @@ milliseconds and gives the same bytes each time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from hyperagent.errors import ConfigError
 
 _STEPS, _ENOUGH = 50, 1e-10
+_PARTS = ("mean", "scale", "weights")
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,15 @@ class Logistic:
                 break
             before = now
         return cls(mean, scale, weights)
+
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The numbers for a file, below `name`."""
+        return {f"{name}.{part}": getattr(self, part) for part in _PARTS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], name: str) -> Logistic:
+        """What `to_arrays` gave; KeyError if it is not there."""
+        return cls(*(arrays[f"{name}.{part}"] for part in _PARTS))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Probabilities, shape (n,), of the rows of `x`, shape (n, d)."""

@@ -22,8 +22,10 @@ import numpy as np
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
+from hyperagent.topology.least_price import least_price
 from hyperagent.topology.logistic import Logistic, cross_fit, logit
 from hyperagent.topology.outcomes import Objective
+from hyperagent.topology.replies import folds_of
 from hyperagent.topology.reply_features import question_features, reply_features
 
 STOP = 0
@@ -32,7 +34,6 @@ FOLDS = 5
 LEAST_QUESTIONS = 20
 _READING, _CHANCE, _COST = 30.0, 3.0, 3.0  # penalties
 _LOW = -4.0  # log-odds are clipped to [-4, 4]
-_STEPS = 40
 
 
 def with_probe(graph: Hypergraph, agent: str) -> Hypergraph:
@@ -153,8 +154,7 @@ class ProbePolicy:
                 f"least {LEAST_QUESTIONS} questions, got {columns} of {n}"
             )
         looks, right = probes.looks(), probes.correct
-        high = probes.hashes >> np.uint64(32)
-        folds = (high * np.uint64(FOLDS) >> np.uint64(32)).astype(np.int64)
+        folds = folds_of(probes.hashes, FOLDS)
         doubt = _clip(cross_fit(looks, right[:, 0], _READING, folds))
         policy = cls(
             probe,
@@ -206,26 +206,13 @@ class ProbePolicy:
         def mean(price: float) -> float:
             return float(cost[rows, at(price)._choose(doubt)].mean())
 
-        if mean(0.0) <= budget:
-            return at(0.0)
-        low, high = 0.0, 2.0**-10
-        # At some price the cheapest column is taken for every question.
-        while mean(high) > budget and high < 2.0**20:
-            low, high = high, 2 * high
-        for _ in range(_STEPS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if mean(middle) > budget else (low, middle)
-        return at(high)
+        return at(least_price(mean, budget))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """All numbers by name, for a file."""
         models = {"reading": self.reading}
         models |= {f"chance.{i}": model for i, model in enumerate(self.chances)}
-        parts = {
-            f"{name}.{part}": getattr(model, part)
-            for name, model in models.items()
-            for part in ("mean", "scale", "weights")
-        }
+        parts = {k: a for name, m in models.items() for k, a in m.to_arrays(name).items()}
         return {**parts, "costs": self.costs}
 
 

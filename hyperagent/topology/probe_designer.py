@@ -168,7 +168,7 @@ def _read(folder: str | PathLike[str]) -> ProbePolicy:
     config, arrays = read_folder(folder, ProbeDesigner.name)
 
     def model(name: str) -> Logistic:
-        return Logistic(*(arrays[f"{name}.{part}"] for part in ("mean", "scale", "weights")))
+        return Logistic.from_arrays(arrays, name)
 
     try:
         branches = tuple(Hypergraph.from_hif(graph) for graph in config["branches"])

@@ -107,8 +107,18 @@ class Replies:
             0 or 1: which half of the 64 bits decides. The two halves are independent, so that folds
             within folds do not repeat the outer ones.
         """
-        half = self.hashes >> np.uint64(32) if part == 0 else self.hashes & np.uint64(0xFFFFFFFF)
-        return ((half * np.uint64(k)) >> np.uint64(32)).astype(np.int64)
+        return folds_of(self.hashes, k, part=part)
+
+
+def content_hashes(tasks: Sequence[Task]) -> np.ndarray:
+    """The first 64 bits of each task's content hash, shape (n,), uint64."""
+    return np.array([int(task.content_hash()[:16], 16) for task in tasks], dtype=np.uint64)
+
+
+def folds_of(hashes: np.ndarray, k: int, *, part: int = 0) -> np.ndarray:
+    """Fold of each question, shape (n,), int64 in [0, k); see `Replies.folds`."""
+    half = hashes >> np.uint64(32) if part == 0 else hashes & np.uint64(0xFFFFFFFF)
+    return ((half * np.uint64(k)) >> np.uint64(32)).astype(np.int64)
 
 
 _BY_AGENT = (
@@ -219,7 +229,7 @@ def recorded_replies(
     return Replies(
         tuple(seats),
         tuple(task.id for task in kept),
-        np.array([int(task.content_hash()[:16], 16) for task in kept], dtype=np.uint64),
+        content_hashes(kept),
         np.array([question_kind(task.question) for task in kept]),
         np.full(len(kept), 10, dtype=np.int64),
         answer_codes(answers),
