@@ -16,7 +16,6 @@ import argparse
 import json
 import multiprocessing
 import os
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,20 +25,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from live import SETS, WEIGHTS, team
+from live_peers import open_executions
 from recorded_rows import FOLDS, SHUFFLES, Row, Study, run_team, shuffle
 
 from hyperagent import tasks
-from hyperagent.bench import facts
-from hyperagent.bench.plan import config_hash, describe
-from hyperagent.bench.progress import PlainLines
 from hyperagent.bench.statistics import bootstrap_mean, compare, holm, wilson
-from hyperagent.bench.store import open_folder
-from hyperagent.learning import Executions, LearnPlan, TeamExecutor
+from hyperagent.learning import LearnPlan
 from hyperagent.learning.alone import ask_alone, read_replies
 from hyperagent.learning.plan import DEFAULT_PRICE
-from hyperagent.llm import CacheStore
 from hyperagent.topology.anytime import Beliefs
-from hyperagent.topology.outcomes import OutcomeLog
 from hyperagent.topology.rehearsal import PRICES
 from hyperagent.topology.replies import Replies
 
@@ -56,26 +50,9 @@ def ask(name: str, limit: int, folder: Path, resume: bool) -> Replies:
     plan = LearnPlan(name, split="test", limit=limit, concurrency=32)
     with team() as members:
         agents = tuple(members.agents.values())
-        config = {"alone": limit, **plan.decisive(), "members": describe(members)}
-        with (
-            closing(
-                open_folder(
-                    folder,
-                    config={"hash": config_hash(config), **config},
-                    meta=facts.meta(plan, loaded, questions),
-                    resume=resume,
-                )
-            ) as run,
-            closing(CacheStore(run.replies)) as store,
-            OutcomeLog(folder / "outcomes.jsonl") as log,
-        ):
-            executions = Executions(
-                log,
-                TeamExecutor(members, run, loaded.scorers, store=store),
-                seed=0,
-                concurrency=plan.concurrency,
-                progress=PlainLines(seconds=30),
-            )
+        with open_executions(
+            folder, {"alone": limit}, plan, loaded, questions, members, resume=resume
+        ) as (run, executions):
             executions.run(
                 lambda execute: ask_alone(agents, questions, execute),
                 len(agents) * len(questions),

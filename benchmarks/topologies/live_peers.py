@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from hyperagent import tasks
 from hyperagent.bench import facts
 from hyperagent.bench.plan import config_hash, describe
 from hyperagent.bench.progress import PlainLines
-from hyperagent.bench.store import open_folder
+from hyperagent.bench.store import RunFolder, open_folder
 from hyperagent.learning import Executions, LearnPlan, TeamExecutor
 from hyperagent.llm import CacheStore
+from hyperagent.tasks import Task, TaskSet
 from hyperagent.team import Team
 from hyperagent.topology import AgentPrune, GDesigner, GptSwarm
 from hyperagent.topology.outcomes import OutcomeLog
@@ -51,26 +52,9 @@ def train(
     loaded = tasks.load(plan.task, plan.split or "train")
     questions = tasks.split_by_hash(loaded)["train"]
     designer = make()
-    config = {"peer": name, **plan.decisive(), "members": describe(team)}
-    with (
-        closing(
-            open_folder(
-                folder,
-                config={"hash": config_hash(config), **config},
-                meta=facts.meta(plan, loaded, questions),
-                resume=resume,
-            )
-        ) as run,
-        closing(CacheStore(calls)) as store,
-        OutcomeLog(folder / "outcomes.jsonl") as log,
-    ):
-        executions = Executions(
-            log,
-            TeamExecutor(team, run, loaded.scorers, store=store),
-            seed=plan.seed,
-            concurrency=1,
-            progress=PlainLines(seconds=30),
-        )
+    with open_executions(
+        folder, {"peer": name}, plan, loaded, questions, team, calls=calls, resume=resume
+    ) as (_, executions):
         trained = executions.one_by_one(
             lambda execute: designer.fit(
                 questions, tuple(team.agents.values()), execute, episodes=episodes, seed=plan.seed
@@ -80,3 +64,57 @@ def train(
         )
     designer.save(folder / "weights")
     return f"{designer.name.split(':')[0]}:weights={folder / 'weights'}", trained
+
+
+@contextmanager
+def open_executions(
+    folder: Path,
+    about: dict[str, Any],
+    plan: LearnPlan,
+    loaded: TaskSet,
+    questions: Sequence[Task],
+    team: Team,
+    *,
+    calls: Path | None = None,
+    resume: bool = False,
+) -> Iterator[tuple[RunFolder, Executions]]:
+    """A run folder, and executions by a team that are written down in it.
+
+    Parameters
+    ----------
+    folder : Path
+    about : dict
+        What the run is, besides its plan and its team; a resumed run must be the same.
+    plan : LearnPlan
+    loaded : TaskSet
+    questions : sequence of Task
+        Of `loaded`.
+    team : Team
+    calls : Path, optional
+        Replies to use and to add to, in place of the folder's own.
+    resume : bool
+        Go on in `folder`.
+    """
+    config = {**about, **plan.decisive(), "members": describe(team)}
+    with (
+        closing(
+            open_folder(
+                folder,
+                config={"hash": config_hash(config), **config},
+                meta=facts.meta(plan, loaded, tuple(questions)),
+                resume=resume,
+            )
+        ) as run,
+        closing(CacheStore(run.replies if calls is None else calls)) as store,
+        OutcomeLog(folder / "outcomes.jsonl") as log,
+    ):
+        yield (
+            run,
+            Executions(
+                log,
+                TeamExecutor(team, run, loaded.scorers, store=store),
+                seed=plan.seed,
+                concurrency=plan.concurrency,
+                progress=PlainLines(seconds=30),
+            ),
+        )
