@@ -334,8 +334,9 @@ class _Run:
             )
         names = [n for n, g in self.topologies.items() if g.digest() == single.digest()]
         found = {best: self.topologies[best]}
-        if not names:
-            # Left out of the portfolio: it does not race, but it is what a team has to beat.
+        if not names and self.plan.budget_tokens is None:
+            # Left out of the portfolio: it does not race, but it is what a team has to beat. What
+            # it takes was not measured, so that it stands for no budget.
             found[f"{self.first} alone"] = single
         return found | {n: single for n in names if n in self.entrants and n != best}
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_sums import questions, recorder
 
 from hyperagent.errors import ConfigError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
@@ -30,7 +31,6 @@ from hyperagent.topology import (
     designer,
 )
 from hyperagent.topology.anytime_designer import AnytimeGuide
-from hyperagent.topology.outcomes import Outcome
 
 SKILLS = {"cheap": 0.5, "fair": 0.7, "good": 0.9}
 
@@ -50,13 +50,6 @@ def answers(skill: float) -> Callable[[ChatRequest], str]:
     return answer
 
 
-def questions(first: int, number: int) -> list[Task]:
-    return [
-        Task(f"What is {a} + {a * 7 % 50 + 1}?", id=f"t{a}", answer=str(a + a * 7 % 50 + 1))
-        for a in range(first, first + number)
-    ]
-
-
 @pytest.fixture(scope="module")
 def team() -> Team:
     members = [
@@ -70,21 +63,12 @@ def recorded(team: Team, tasks: list[Task]) -> Replies:
     """All agents on all tasks, as a run folder keeps them."""
     samples: dict[str, dict] = {}
     agents = tuple(team.agents.values())
-
-    def execute(task: Task, graph: Hypergraph, seed: int) -> Outcome:
-        result = team.solve_sync(task, hypergraph=graph, seed=seed)
-        usage = result.usage
-        samples[f"{graph.digest()[:12]}|{seed}|{task.id}"] = {
-            "text": result.text,
-            "answer": result.answer,
-            "correct": result.answer == task.answer,
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            # The dear agent costs eight times as much.
-            "price": usage.total_tokens * {"cheap": 1, "fair": 2, "good": 8}[graph.nodes[0]] * 1e-6,
-        }
-        return Outcome(task.id, graph, 1.0, 1.0)
-
+    # The dear agent costs eight times as much.
+    dear = {"cheap": 1, "fair": 2, "good": 8}
+    execute = recorder(
+        team, samples,
+        price=lambda graph, result: result.usage.total_tokens * dear[graph.nodes[0]] * 1e-6,
+    )  # fmt: skip
     ask_alone(agents, tasks, execute)
     return read_replies(samples, agents, tasks)
 

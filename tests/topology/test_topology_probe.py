@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_sums import questions, recorder
 
-from hyperagent.errors import ConfigError
+from hyperagent.errors import BackendError, ConfigError
 from hyperagent.hypergraph import Hyperedge, Hypergraph
 from hyperagent.learning.probing import ask_probe, read_probes, ways_on
 from hyperagent.llm import ChatRequest, FunctionBackend
@@ -53,13 +54,6 @@ def answers(name: str) -> Callable[[ChatRequest], str]:
     return answer
 
 
-def questions(first: int, number: int) -> list[Task]:
-    return [
-        Task(f"What is {a} + {a * 7 % 50 + 1}?", id=f"t{a}", answer=str(a + a * 7 % 50 + 1))
-        for a in range(first, first + number)
-    ]
-
-
 @pytest.fixture(scope="module")
 def team() -> Team:
     members = [
@@ -74,18 +68,7 @@ def world(team: Team) -> SimpleNamespace:
     """Every way on, executed on training questions, as a run folder keeps it."""
     samples: dict[str, dict] = {}
 
-    def execute(task: Task, graph: Hypergraph, seed: int) -> Outcome:
-        result = team.solve_sync(task, hypergraph=graph, stop=Posterior(2.0), seed=seed)
-        samples[f"{graph.digest()[:12]}|{seed}|{task.id}"] = {
-            "text": result.text,
-            "answer": result.answer,
-            "correct": result.answer == task.answer,
-            "prompt_tokens": result.usage.prompt_tokens,
-            "completion_tokens": result.usage.completion_tokens,
-            "price": None,
-        }
-        return Outcome(task.id, graph, 1.0, 1.0)
-
+    execute = recorder(team, samples, stop=Posterior(2.0))
     train = questions(0, 150)
     ways = ways_on(tuple(team.agents.values()), "quick", BRANCHES)
     kept, asked = ask_probe(ways, train, execute, 450, price=0.02, scale=100.0)
@@ -243,6 +226,24 @@ def test_all_ways_are_tried_and_those_are_kept_that_help_where_the_probe_is_wron
     assert len(asked) == tried + (96 - tried * 6) // 4
     assert len(seen) == len(set(seen)) == tried * 6 + (len(asked) - tried) * 4 - 1
     assert ("t1", 0) not in seen
+
+
+def test_a_probe_that_fails_is_not_the_end(world: SimpleNamespace) -> None:
+    """Nobody answered: the guide decides by what a reply without an answer is worth."""
+
+    def broken(request: ChatRequest) -> str:
+        raise BackendError("no answer", backend="function:quick")
+
+    members = [
+        Agent(name, tools=(), backend=FunctionBackend(
+            broken if name == "quick" else answers(name), name=f"function:{name}"))
+        for name in NODES
+    ]  # fmt: skip
+    with Team(members, ProbeDesigner(world.policy), name="sums") as team:
+        (task,) = questions(3000, 1)
+        result = team.solve_sync(task)
+    assert result.answer is not None
+    assert {row.agent for row in result.ledger if not row.error} == {"ann", "bob"}
 
 
 def test_wrong_use(world: SimpleNamespace, tmp_path: Path) -> None:
