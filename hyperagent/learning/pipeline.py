@@ -297,7 +297,8 @@ class _Run:
                 seen = validate(
                     made.designer, rivals, self.validation, self.agents, self.executions,
                     price=price, scale=scale, objective=plan.objective,
-                    budget=plan.budget_tokens, rehearsed=made.rehearsed, seed=plan.seed,
+                    budget=plan.budget_tokens, rehearsed=made.rehearsed,
+                    others={f"{n} alone": g for n, g in self.alone.items()}, seed=plan.seed,
                 )  # fmt: skip
                 best, fixed = seen.fallback, rivals[seen.fallback]
                 scalars.add(

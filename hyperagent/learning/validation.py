@@ -55,6 +55,7 @@ def validate(
     objective: Objective = "tokens",
     budget: float | None = None,
     rehearsed: Sequence[Outcome] = (),
+    others: Mapping[str, Hypergraph] | None = None,
     seed: int = 0,
 ) -> Validation:
     """Execute the policy and its rivals on the same questions, and judge.
@@ -81,6 +82,8 @@ def validate(
         Mean tokens that the policy must not pass here.
     rehearsed : sequence of Outcome
         Of policies that were learned without these questions, which are not among `tasks`.
+    others : mapping of str to Hypergraph, optional
+        Further rivals, on the questions of `rehearsed` alone, if they answered all of them.
     seed : int
     """
     made = [designer.design(task, agents, seed=seed) for task in tasks]
@@ -111,12 +114,20 @@ def validate(
     # Of equals the first stays first.
     found = {name: found[name] for name in sorted(found, key=lambda name: -reward[name])}
     money = {"price": price, "scale": scale, "objective": objective, "budget": budget}
+
+    def known(graph: Hypergraph) -> list[Outcome]:
+        """Outcomes on all questions of the rehearsal; empty if one is missing."""
+        first = {o.task: o for o in reversed(before) if o.hypergraph.digest() == graph.digest()}
+        wanted = [outcome.task for outcome in rehearsed]
+        return [first[task] for task in wanted] if set(wanted) <= set(first) else []
+
     verdicts = []
     for name, outcomes in found.items():
-        known = {
-            o.task: o for o in reversed(before) if o.hypergraph.digest() == rivals[name].digest()
-        }
-        more = list(rehearsed) if all(outcome.task in known for outcome in rehearsed) else []
-        theirs = [*outcomes, *(known[outcome.task] for outcome in more)]
-        verdicts.append(judge([*learned, *more], theirs, name=name, **money))
+        more = known(rivals[name])
+        ours = [*learned, *rehearsed] if more else learned
+        verdicts.append(judge(ours, [*outcomes, *more], name=name, **money))
+    digests = {graph.digest() for graph in rivals.values()}
+    for name, graph in (others or {}).items():
+        if graph.digest() not in digests and (more := known(graph)):
+            verdicts.append(judge(rehearsed, more, name=name, **money))
     return Validation(learned, found, min(verdicts, key=lambda verdict: verdict.low))

@@ -103,3 +103,17 @@ def test_the_first_outcome_of_a_rival_counts() -> None:
         rehearsed=rehearsed, **MONEY,
     ).verdict  # fmt: skip
     assert verdict.difference == pytest.approx((20 * 0.1 + 200 * 0.2) / 220)
+
+
+def test_others_are_rivals_on_the_questions_of_the_rehearsal() -> None:
+    rehearsed = outcomes(GROUP, 0.9, 200)
+    for bob, shipped in ((0.7, True), (0.95, False)):
+        known = [*outcomes(ANN, 0.5, 200), *outcomes(BOB, bob, 200)]
+        verdict = validate(
+            designer(GROUP), {"ann alone": ANN}, TASKS, (),
+            Done(rights(0.9, 0.5, 0.1), known), rehearsed=rehearsed,
+            others={"bob alone": BOB, "ann alone": ANN}, **MONEY,
+        ).verdict  # fmt: skip
+        assert verdict.shipped is shipped
+        assert verdict.rival == "bob alone"
+        assert verdict.tasks == 200
